@@ -1,0 +1,120 @@
+// One job and its tasks: when each target is told, what its state is, and which rate it may use.
+//
+// Pure state machine, like everything in core: facts come in, effects go out, the owner calls
+// take_effects() after every input and on_tick() no later than next_deadline(). Times are wall
+// times because they are kept across restarts of the tracker.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/base/ids.h"
+#include "core/base/time.h"
+#include "core/jobs/task_state.h"
+
+namespace p2p {
+
+struct TaskStatus {
+  NodeId node;
+  TaskState state = TaskState::queued;
+  std::string detail;
+  std::uint64_t bytes_done = 0;
+  std::uint64_t bytes_total = 0;
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t bytes_received = 0;
+  std::string path;
+  bool durable = false;
+  WallTime started{};   // first offer
+  WallTime finished{};  // final state
+};
+
+// What an agent says about its task. Nothing in it is trusted beyond that node's own task.
+struct TaskReport {
+  TaskState state = TaskState::running;
+  std::string detail;
+  std::uint64_t bytes_done = 0;
+  std::uint64_t bytes_total = 0;
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t bytes_received = 0;
+  std::string path;
+  bool durable = false;
+};
+
+struct JobRules {
+  // A target that cannot be reached for this long expires.
+  Duration offline_ttl = std::chrono::minutes(10);
+  // Cap of the whole job, shared by the tasks that are under way; nothing: none.
+  std::optional<std::uint64_t> bytes_per_second;
+  // A node that lost its connection goes on with its share for this long before others get it.
+  Duration share_kept = std::chrono::seconds(5);
+};
+
+class Job {
+ public:
+  // Tell the node to begin, or to go on after a reconnect.
+  struct Offer {
+    NodeId node;
+    std::uint64_t bytes_per_second = 0;  // its share; 0: no cap
+  };
+  struct Withdraw {
+    NodeId node;
+  };
+  struct SetRate {
+    NodeId node;
+    std::uint64_t bytes_per_second = 0;
+  };
+  // Every task is final.
+  struct Finished {};
+  using Effect = std::variant<Offer, Withdraw, SetRate, Finished>;
+
+  // Tasks may come from a store: a final one stays as it is, any other is offered again.
+  Job(std::vector<TaskStatus> tasks, const JobRules& rules, WallTime now);
+
+  void on_node_online(NodeId node, WallTime now);
+  void on_node_offline(NodeId node, WallTime now);
+  // A report for a task that is final already, or for another node, changes nothing.
+  void on_report(NodeId node, const TaskReport& report, WallTime now);
+  void on_cancel(WallTime now);
+  // The job cannot begin: every task fails for the same reason.
+  void on_impossible(const std::string& why, WallTime now);
+  void on_tick(WallTime now);
+
+  std::vector<Effect> take_effects();
+  WallTime next_deadline() const;
+  // Indices of tasks that changed since the last call, rising.
+  std::vector<std::size_t> take_changed();
+
+  const std::vector<TaskStatus>& tasks() const { return tasks_; }
+  // Nothing when the node is no target.
+  std::optional<std::size_t> index_of(NodeId node) const;
+  bool is_online(NodeId node) const;
+  TaskCounts counts() const;
+  bool finished() const { return unfinished_ == 0; }
+
+ private:
+  struct Presence {
+    bool online = false;
+    WallTime since{};  // of the last change
+  };
+
+  bool holds_share(const TaskStatus& task, WallTime now) const;
+  std::uint64_t share(WallTime now) const;
+  void share_out(WallTime now);
+  void finish(std::size_t index, TaskState state, std::string detail, WallTime now);
+  void mark_changed(std::size_t index);
+
+  std::vector<TaskStatus> tasks_;
+  JobRules rules_;
+  std::map<NodeId, std::size_t> index_;
+  std::vector<Presence> presence_;
+  std::vector<std::uint64_t> shares_;  // last share told; 0: none
+  std::vector<bool> changed_;
+  std::size_t unfinished_ = 0;
+  std::vector<Effect> effects_;
+};
+
+}  // namespace p2p

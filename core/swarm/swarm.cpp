@@ -1,0 +1,34 @@
+#include "core/swarm/swarm.h"
+
+#include <algorithm>
+
+namespace p2p {
+
+std::vector<Swarm::Member> Swarm::handout(NodeId node, const HandoutRules& rules, Rng& rng) const {
+  std::vector<Member> seeds;
+  std::vector<Member> others;
+  for (const auto& [id, holder] : holders_) {
+    if (id == node) continue;
+    (holder.complete ? seeds : others).push_back({id, holder.complete});
+  }
+  for (const NodeId id : wants_) {
+    if (id != node && !holders_.contains(id)) others.push_back({id, false});
+  }
+  if (seeds.size() > rules.seeds) {
+    rng.shuffle(seeds);
+    seeds.resize(rules.seeds);
+  }
+  rng.shuffle(others);
+  if (seeds.size() + others.size() > rules.full_mesh) {
+    others.resize(std::min(others.size(), rules.sample));
+  }
+  seeds.insert(seeds.end(), others.begin(), others.end());
+  return seeds;
+}
+
+bool Swarm::has_seed() const {
+  return std::any_of(holders_.begin(), holders_.end(),
+                     [](const auto& entry) { return entry.second.complete; });
+}
+
+}  // namespace p2p

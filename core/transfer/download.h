@@ -1,0 +1,168 @@
+// Fetches one chunk space to one node: decides what to ask of whom, and when it is complete.
+//
+// Pure state machine: inputs are the on_* calls, outputs are effects. The owner calls take_effects()
+// after every input and carries them out in order, and calls on_tick() no later than
+// next_deadline(). One thread. Same inputs and same seed, same outputs.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/base/bitfield.h"
+#include "core/base/ids.h"
+#include "core/base/rng.h"
+#include "core/base/time.h"
+#include "core/model/manifest.h"
+#include "core/transfer/chunk_picker.h"
+#include "core/transfer/chunk_range.h"
+#include "core/transfer/token_bucket.h"
+
+namespace p2p {
+
+struct DownloadSettings {
+  // Chunks that are being fetched at a time, of them from one peer. More chunks in flight cost a
+  // constant number of chunk-times at the end (research: 7, 13, 17 for 1, 4, 8 slots, N = 16).
+  std::uint32_t chunks_in_flight = 4;
+  std::uint32_t chunks_from_one_peer = 2;
+  // From this many neighbours on, a seed is asked for one chunk at a time: it has enough to do.
+  std::uint32_t neighbours_that_relieve_a_seed = 4;
+  // A peer that owes us bytes and sends none for this long is passed over.
+  Duration stall_after = std::chrono::seconds(5);
+  // A passed-over peer may try again after this long.
+  Duration forgive_after = std::chrono::seconds(20);
+  // When every missing chunk is under way: a chunk that is this many times slower than the usual
+  // is asked of a second holder, too.
+  int hedge_factor = 3;
+  Duration hedge_at_least = std::chrono::milliseconds(300);
+};
+
+// Bytes that one request asks for: a quarter of a chunk, between 64 KiB and 1 MiB.
+std::uint32_t request_bytes_for(std::uint32_t chunk_bytes);
+
+class Download {
+ public:
+  struct SendRequest {
+    NodeId peer;
+    ChunkRange range;
+  };
+  struct SendCancel {
+    NodeId peer;
+    ChunkRange range;
+  };
+  // The peer broke the rules or sent wrong bytes: close it and report it.
+  struct DropPeer {
+    NodeId peer;
+    ChunkIndex chunk;
+    std::string reason;
+  };
+  using Effect = std::variant<SendRequest, SendCancel, DropPeer>;
+
+  // What to do with bytes that arrived.
+  enum class Arrival {
+    store,           // write them
+    store_and_last,  // write them; then the chunk is whole: verify it
+    duplicate,       // throw them away: another peer was faster, or they were cancelled
+    unsolicited,     // throw them away; the peer is being dropped
+  };
+
+  Download(const ChunkSpace& space, const DownloadSettings& settings, Rng rng);
+
+  // A chunk that was here before the transfer began (checkpoint, local copy, hole).
+  void on_restored(ChunkIndex chunk);
+
+  void on_peer_joined(NodeId peer, Time now);
+  void on_peer_left(NodeId peer, Time now);
+  // Runs outside the chunk space make the peer a liar: it is dropped.
+  void on_have(NodeId peer, const std::vector<ChunkRun>& runs, Time now);
+  // The peer will not serve this request, now or ever.
+  void on_refused(NodeId peer, const ChunkRange& range, Time now);
+  Arrival on_data(NodeId peer, const ChunkRange& range, Time now);
+  void on_chunk_verified(ChunkIndex chunk, Time now);
+  // Wrong bytes: thrown away and fetched again. When a single peer sent all of them it is dropped;
+  // when several did, the next try is from one peer alone, so that the blame is certain.
+  void on_chunk_corrupt(ChunkIndex chunk, Time now);
+  void on_tick(Time now);
+
+  // Bytes per second that may be asked for; nothing: no cap.
+  void set_rate(std::optional<std::uint64_t> bytes_per_second, Time now);
+  // While false nothing new is asked for (the disk is behind); what is under way goes on.
+  void set_accepting(bool accepting, Time now);
+
+  std::vector<Effect> take_effects();
+  // Time::max() when nothing is pending.
+  Time next_deadline() const;
+
+  bool complete() const { return have_.all(); }
+  const Bitfield& have() const { return have_; }
+  std::uint64_t bytes_have() const { return bytes_have_; }
+  // Payload that arrived, duplicates and corrupt chunks included.
+  std::uint64_t bytes_received() const { return bytes_received_; }
+  std::uint64_t bytes_duplicate() const { return bytes_duplicate_; }
+  std::size_t peer_count() const { return peers_.size(); }
+  // For tests and the simulator.
+  void check_invariants() const;
+
+ private:
+  struct Peer {
+    Bitfield have;
+    std::uint32_t chunks = 0;  // under way from it
+    Time last_progress{};
+    Time passed_over_until{};
+    std::vector<ChunkRange> cancelled;  // answers to these may still be in flight
+  };
+  struct Requester {
+    NodeId peer;
+    std::uint32_t next = 0;  // offset in the chunk of the next byte that it owes
+  };
+  struct Range {
+    std::uint32_t offset = 0;
+    std::uint32_t length = 0;
+    std::uint32_t arrived = 0;  // a prefix
+    std::vector<Requester> requesters;
+    bool done() const { return arrived == length; }
+  };
+  struct Active {
+    std::vector<Range> ranges;
+    std::vector<NodeId> owners;        // peers that it is asked of
+    std::vector<NodeId> contributors;  // peers whose bytes were stored
+    Time started{};
+    bool all_arrived = false;
+  };
+
+  void fill(Time now);
+  bool may_ask(const Peer& peer, Time now) const;
+  bool start_from_seed(Time now);
+  bool start_from_relay(Time now);
+  bool start(NodeId id, Peer& peer, ChunkIndex chunk, Time now);
+  void send_unrequested(Time now);
+  bool hedge(Time now);
+  void release(NodeId id, Active& active, ChunkIndex chunk, bool tell_peer);
+  void give_up_if_orphaned(ChunkIndex chunk);
+  void pass_over(NodeId id, Peer& peer, Time now);
+  void drop(NodeId id, ChunkIndex chunk, std::string reason, Time now);
+  bool paid_for(std::uint32_t bytes, Time now);
+  void finish_chunk_clock(const Active& active, Time now);
+
+  ChunkSpace space_;
+  DownloadSettings settings_;
+  std::uint32_t request_bytes_;
+  ChunkPicker picker_;
+  Bitfield have_;
+  Bitfield alone_;  // chunks that must come from one peer: mixed bytes of theirs were wrong
+  std::map<NodeId, Peer> peers_;
+  std::map<ChunkIndex, Active> active_;
+  std::optional<TokenBucket> bucket_;
+  Time wait_for_tokens_ = Time::max();
+  bool accepting_ = true;
+  Duration usual_chunk_time_{0};
+  std::uint64_t bytes_have_ = 0;
+  std::uint64_t bytes_received_ = 0;
+  std::uint64_t bytes_duplicate_ = 0;
+  std::vector<Effect> effects_;
+};
+
+}  // namespace p2p

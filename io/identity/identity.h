@@ -1,0 +1,28 @@
+// Who a member of a cluster is: the URI that its certificate carries.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/base/result.h"
+
+namespace p2p {
+
+inline constexpr std::string_view kIdentityScheme = "p2pd://";
+
+enum class Role { agent, tracker, admin };
+std::string_view to_string(Role role);
+
+struct Identity {
+  std::string cluster;  // UUID, lower-case 8-4-4-4-12 form
+  Role role = Role::agent;
+  std::string id;  // UUID of the node, the tracker or the administrator
+
+  // "p2pd://CLUSTER/ROLE/ID"
+  std::string uri() const;
+  friend bool operator==(const Identity&, const Identity&) = default;
+};
+// Exactly the form that uri() gives.
+Result<Identity> parse_identity(std::string_view uri);
+
+}  // namespace p2p

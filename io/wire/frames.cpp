@@ -1,0 +1,95 @@
+#include "io/wire/frames.h"
+
+#include "core/model/manifest.h"
+
+namespace p2p {
+namespace {
+
+void put_u32(std::uint8_t* out, std::uint32_t value) {
+  for (int i = 0; i < 4; ++i) out[i] = static_cast<std::uint8_t>(value >> (8 * i));
+}
+
+std::uint32_t get_u32(const std::uint8_t* in) {
+  std::uint32_t value = 0;
+  for (int i = 0; i < 4; ++i) value |= static_cast<std::uint32_t>(in[i]) << (8 * i);
+  return value;
+}
+
+std::uint8_t* bytes_of(std::string& text) { return reinterpret_cast<std::uint8_t*>(text.data()); }
+
+bool lies_in_a_chunk(const ChunkRange& range) {
+  return range.length > 0 && range.offset <= kMaxChunkBytes &&
+         range.length <= kMaxChunkBytes - range.offset;
+}
+
+}  // namespace
+
+std::array<std::uint8_t, kFrameHeaderBytes> encode_header(const FrameHeader& header) {
+  std::array<std::uint8_t, kFrameHeaderBytes> bytes{};
+  put_u32(bytes.data(), header.length);
+  bytes[4] = static_cast<std::uint8_t>(header.type);
+  bytes[5] = header.flags;
+  bytes[6] = static_cast<std::uint8_t>(header.channel);
+  bytes[7] = static_cast<std::uint8_t>(header.channel >> 8);
+  return bytes;
+}
+
+FrameHeader decode_header(std::span<const std::uint8_t, kFrameHeaderBytes> bytes) {
+  FrameHeader header;
+  header.length = get_u32(bytes.data());
+  header.type = static_cast<FrameType>(bytes[4]);
+  header.flags = bytes[5];
+  header.channel = static_cast<std::uint16_t>(bytes[6] | bytes[7] << 8);
+  return header;
+}
+
+std::string encode_have(std::span<const ChunkRun> runs) {
+  std::string body(8 * runs.size(), '\0');
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    put_u32(bytes_of(body) + 8 * i, runs[i].first);
+    put_u32(bytes_of(body) + 8 * i + 4, runs[i].count);
+  }
+  return body;
+}
+
+std::optional<std::vector<ChunkRun>> decode_have(std::span<const std::uint8_t> body) {
+  if (body.size() % 8 != 0) return std::nullopt;
+  std::vector<ChunkRun> runs;
+  runs.reserve(body.size() / 8);
+  for (std::size_t at = 0; at < body.size(); at += 8) {
+    const ChunkRun run{get_u32(&body[at]), get_u32(&body[at + 4])};
+    if (run.count == 0 || run.first + run.count < run.first) return std::nullopt;
+    runs.push_back(run);
+  }
+  return runs;
+}
+
+std::string encode_range(const ChunkRange& range) {
+  std::string body(12, '\0');
+  put_u32(bytes_of(body), range.chunk.value);
+  put_u32(bytes_of(body) + 4, range.offset);
+  put_u32(bytes_of(body) + 8, range.length);
+  return body;
+}
+
+std::optional<ChunkRange> decode_range(std::span<const std::uint8_t> body) {
+  if (body.size() != 12) return std::nullopt;
+  const ChunkRange range{ChunkIndex{get_u32(&body[0])}, get_u32(&body[4]), get_u32(&body[8])};
+  if (!lies_in_a_chunk(range) || range.length > kMaxRequestBytes) return std::nullopt;
+  return range;
+}
+
+void encode_data_prefix(const ChunkRange& range, std::span<std::uint8_t, kDataPrefixBytes> out) {
+  put_u32(out.data(), range.chunk.value);
+  put_u32(out.data() + 4, range.offset);
+}
+
+std::optional<ChunkRange> decode_data_prefix(std::span<const std::uint8_t> body) {
+  if (body.size() <= kDataPrefixBytes) return std::nullopt;
+  const ChunkRange range{ChunkIndex{get_u32(&body[0])}, get_u32(&body[4]),
+                         static_cast<std::uint32_t>(body.size() - kDataPrefixBytes)};
+  if (!lies_in_a_chunk(range)) return std::nullopt;
+  return range;
+}
+
+}  // namespace p2p

@@ -1,0 +1,67 @@
+// The frames between agents, and between agents and trackers, byte by byte (docs/protocol.md).
+//
+// Every frame begins with eight bytes, little-endian: length of what follows (u32), type (u8), flags
+// (u8), channel (u16, 0 for what is about the whole connection). HELLO and CONTROL carry
+// protobuf; the five frames that are about chunks are small and fixed.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/bitfield.h"
+#include "core/transfer/chunk_range.h"
+
+namespace p2p {
+
+enum class FrameType : std::uint8_t {
+  hello = 1,     // proto Hello, the first frame of each side
+  control = 2,   // proto PeerMessage, AgentMessage or TrackerMessage
+  have = 16,     // runs of chunks: (first u32, count u32) ...
+  offer = 17,    // chunk u32, expires after u32 milliseconds
+  request = 18,  // chunk u32, offset u32, length u32
+  cancel = 19,   // the same; flag kRefusal: a request of yours will not be served
+  data = 20,     // chunk u32, offset u32, then the bytes
+};
+
+inline constexpr std::size_t kFrameHeaderBytes = 8;
+inline constexpr std::size_t kDataPrefixBytes = 8;  // chunk and offset
+// The longest body of any frame; a longer one ends the connection.
+inline constexpr std::uint32_t kMaxFrameBytes = 1024 * 1024 + 64;
+// Payload of one DATA frame: small enough that a HAVE behind it waits 5 ms at 100 Mbit/s.
+inline constexpr std::uint32_t kMaxDataBytes = 64 * 1024;
+// What one REQUEST may ask for.
+inline constexpr std::uint32_t kMaxRequestBytes = 1024 * 1024;
+
+// Flag of CANCEL: from the side that was asked, which does not serve the request.
+inline constexpr std::uint8_t kRefusal = 1;
+
+struct FrameHeader {
+  std::uint32_t length = 0;
+  FrameType type = FrameType::control;
+  std::uint8_t flags = 0;
+  std::uint16_t channel = 0;
+};
+
+std::array<std::uint8_t, kFrameHeaderBytes> encode_header(const FrameHeader& header);
+// Any type value is accepted: unknown ones are skipped by their length.
+FrameHeader decode_header(std::span<const std::uint8_t, kFrameHeaderBytes> bytes);
+
+std::string encode_have(std::span<const ChunkRun> runs);
+// Nothing when the length does not fit or a run is empty or wraps around.
+std::optional<std::vector<ChunkRun>> decode_have(std::span<const std::uint8_t> body);
+
+std::string encode_range(const ChunkRange& range);  // REQUEST and CANCEL
+// Nothing for a wrong length, an empty range, or one beyond kMaxChunkBytes or kMaxRequestBytes.
+std::optional<ChunkRange> decode_range(std::span<const std::uint8_t> body);
+
+// Writes the chunk and offset of a DATA frame.
+void encode_data_prefix(const ChunkRange& range, std::span<std::uint8_t, kDataPrefixBytes> out);
+// The range that the frame's bytes are; nothing when it is empty, too long or beyond a chunk.
+std::optional<ChunkRange> decode_data_prefix(std::span<const std::uint8_t> body);
+
+}  // namespace p2p

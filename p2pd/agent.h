@@ -1,0 +1,142 @@
+// The agent: its parts, and the loop between them.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/rng.h"
+#include "io/config/config.h"
+#include "io/disk/disk_pool.h"
+#include "io/identity/credentials.h"
+#include "io/privileged/privileged.h"
+#include "io/state/state_store.h"
+#include "p2pd/content_store.h"
+#include "p2pd/join.h"
+#include "p2pd/part_records.h"
+#include "p2pd/peer_mesh.h"
+#include "p2pd/publisher.h"
+#include "p2pd/tracker_link.h"
+#include "p2pd/transfer.h"
+#include "p2pd/uploads.h"
+
+namespace p2p {
+
+struct AgentSettings {
+  std::string data;
+  HostPort listen{"0.0.0.0", 7402};
+  std::string advertise;  // HOST:PORT that others shall dial; empty: what the tracker sees
+  std::vector<std::string> roots;
+  std::vector<std::string> shares;
+  unsigned data_threads = 0;  // 0: one for each processor, at most four
+  std::string ready_file;     // written once the tracker has welcomed us; empty: none
+};
+
+// The control thread is the one that calls run(); it owns all state and decides. Data threads move
+// bytes (p2pd/peer_session.h), the disk pool does everything else on files.
+class Agent final : private TrackerLink::Owner,
+                    private PeerMesh::Owner,
+                    private Transfer::Owner {
+ public:
+  static Result<std::unique_ptr<Agent>> open(const AgentSettings& settings);
+  ~Agent();
+
+  // Until SIGINT or SIGTERM.
+  void run();
+
+ private:
+  struct Loaded {
+    NodeFile node;
+    NodeId id;
+    Credentials credentials;
+    std::unique_ptr<Privileged> privileged;
+    std::unique_ptr<StateStore> store;
+    ContentStore contents;
+    std::vector<proto::HoldingRecord> holdings;
+  };
+  struct Publishing {
+    std::unique_ptr<Publisher> publisher;
+    std::uint64_t done = 0;
+    std::uint64_t total = 0;
+  };
+
+  Agent(const AgentSettings& settings, Loaded loaded);
+  Status start();
+  Status make_contexts();
+  void tick();
+  void report_due(Time now);
+  void renew_if_due(WallTime now);
+
+  void take_publish(const proto::PublishTask& task);
+  void published(std::uint64_t job, Result<Publisher::Done> done);
+  void take_push(const proto::PushTask& task);
+  void begin_waiting();
+  bool clashes(const Transfer& transfer) const;
+  void know_peers(const google::protobuf::RepeatedPtrField<proto::PeerAddress>& peers);
+  void take_cancel(std::uint64_t job);
+  void take_certificate(const proto::Certificate& certificate);
+  void announce_holdings();
+  void announce(const proto::HoldingRecord& record, bool gone);
+  void send_task(const proto::TaskUpdate& update);
+  void send_transfer(Transfer& transfer);
+  void remove_ended();
+  SpaceFetch* fetch_of(const SpaceKey& space);
+
+  void on_tracker_up() override;
+  void on_tracker_message(const proto::TrackerMessage& message) override;
+  void on_tracker_down(const Error& why) override;
+
+  void on_peer_up(NodeId peer) override;
+  void on_peer_down(NodeId peer) override;
+  void on_peer_open(NodeId peer, const SpaceKey& space, bool wants) override;
+  void on_peer_close(NodeId peer, const SpaceKey& space) override;
+  void on_peer_have(NodeId peer, const SpaceKey& space, std::vector<ChunkRun> runs) override;
+  void on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) override;
+  void on_peer_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range) override;
+  void on_peer_refusal(NodeId peer, const SpaceKey& space, const ChunkRange& range) override;
+  void on_peer_data(NodeId peer, const SpaceKey& space, ArrivedData data) override;
+  void on_peer_sent(NodeId peer, std::uint32_t payload_bytes) override;
+  void on_serve_failed(const ServeSourcePtr& source, const Error& why) override;
+
+  void on_transfer_changed(Transfer& transfer) override;
+  void share(const SpaceKey& space, ServeSourcePtr source, const Bitfield* have) override;
+  void unshare(const SpaceKey& space) override;
+  void on_landed(Transfer& transfer, const proto::HoldingRecord& record) override;
+  void on_bad_peer(const ContentId& content, NodeId peer, ChunkIndex chunk,
+                   const std::string& reason) override;
+
+  AgentSettings settings_;
+  NodeFile node_;
+  NodeId id_;
+  Rng rng_;
+  Credentials credentials_;
+  boost::asio::io_context control_{1};
+  DiskPool disk_;
+  std::unique_ptr<Privileged> privileged_;
+  std::unique_ptr<StateStore> store_;
+  ContentStore contents_;
+  PartRecords parts_;
+  std::map<ContentId, proto::HoldingRecord> holdings_;
+  PeerMesh mesh_;
+  Uploads uploads_;
+  std::unique_ptr<TrackerLink> link_;
+  std::uint16_t port_ = 0;
+  boost::asio::steady_timer timer_;
+  boost::asio::signal_set signals_;
+  std::map<std::uint64_t, Publishing> publishing_;                 // by job
+  std::map<std::uint64_t, std::unique_ptr<Transfer>> transfers_;   // by job
+  std::deque<std::unique_ptr<Transfer>> waiting_;                  // for one with the same content
+  std::map<ContentId, std::uint64_t> uploads_reported_;
+  Time last_report_{};
+  WallTime renewal_checked_{};
+  std::string renewal_key_;  // of the request under way
+  std::string node_name_;    // as the tracker says it
+  bool removal_posted_ = false;
+};
+
+}  // namespace p2p

@@ -1,0 +1,144 @@
+// p2pd: the agent on every server.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "io/disk/file_io.h"
+#include "io/log/log.h"
+#include "io/wire/hello.h"
+#include "p2pd/agent.h"
+#include "p2pd/join.h"
+
+namespace {
+
+int fail(const p2p::Error& error) {
+  std::fprintf(stderr, "p2pd: %s\n", error.detail.c_str());
+  return 1;
+}
+
+struct JoinOptions {
+  p2p::JoinSettings settings;
+  std::string tracker;
+  std::string token_file;
+  std::vector<std::string> labels;
+};
+
+struct RunOptions {
+  p2p::AgentSettings settings;
+  std::string listen = p2p::AgentSettings{}.listen.str();
+  std::string config;
+  std::string log_level = "info";
+  CLI::Option* listen_option = nullptr;
+  CLI::Option* root_option = nullptr;
+  CLI::Option* share_option = nullptr;
+  CLI::Option* advertise_option = nullptr;
+  CLI::Option* level_option = nullptr;
+};
+
+void add_join(CLI::App& app, JoinOptions& options) {
+  app.add_option("--tracker", options.tracker, "HOST:PORT of the tracker")->required();
+  auto* token = app.add_option("--token", options.settings.token, "what p2pctl token create printed");
+  auto* file = app.add_option("--token-file", options.token_file, "a file that holds the token");
+  token->excludes(file);
+  app.add_option("--data", options.settings.data, "folder of this node's identity and records")
+      ->required();
+  app.add_option("--name", options.settings.name, "name of the node (default: the host name)");
+  app.add_option("--label", options.labels, "k=v, for target expressions; repeatable");
+}
+
+void add_run(CLI::App& app, RunOptions& options) {
+  app.add_option("--data", options.settings.data, "the folder that p2pd join has made")->required();
+  options.listen_option = app.add_option("--listen", options.listen, "HOST:PORT where peers connect")
+                              ->capture_default_str();
+  options.root_option = app.add_option("--root", options.settings.roots,
+                                       "folder below which files are received; repeatable");
+  options.share_option = app.add_option("--share", options.settings.shares,
+                                        "folder below which files may be published; repeatable");
+  options.advertise_option = app.add_option(
+      "--advertise", options.settings.advertise,
+      "HOST:PORT that peers shall dial (default: the address that the tracker sees)");
+  app.add_option("--config", options.config,
+                 "YAML file with listen, root, share, advertise, log_level");
+  options.level_option = app.add_option("--log-level", options.log_level,
+                                        "error, warn, info or debug")
+                             ->capture_default_str();
+  app.add_option("--ready-file", options.settings.ready_file,
+                 "write {\"listen\",\"online\"} there once the tracker has welcomed this node");
+}
+
+int do_join(JoinOptions& options) {
+  auto tracker = p2p::parse_host_port(options.tracker);
+  if (!tracker) return fail(tracker.error().within("--tracker"));
+  options.settings.tracker = *tracker;
+  if (!options.token_file.empty()) {
+    auto token = p2p::read_file(options.token_file, 4096);
+    if (!token) return fail(token.error().within("--token-file"));
+    options.settings.token = *token;
+  }
+  if (options.settings.token.empty()) {
+    return fail({p2p::Errc::invalid_argument,
+                 "a token is missing: give --token or --token-file with what p2pctl token create "
+                 "printed"});
+  }
+  for (const std::string& label : options.labels) {
+    const std::size_t equals = label.find('=');
+    if (equals == std::string::npos) {
+      return fail({p2p::Errc::invalid_argument, "--label " + label + ": write it as key=value"});
+    }
+    options.settings.labels[label.substr(0, equals)] = label.substr(equals + 1);
+  }
+  auto node = p2p::join(options.settings);
+  if (!node) return fail(node.error());
+  std::printf("joined cluster %s as %s (node %s)\nstart it with: p2pd run --data %s --root DIR\n",
+              node->cluster_id.c_str(), node->name.c_str(), node->node_id.c_str(),
+              options.settings.data.c_str());
+  return 0;
+}
+
+int do_run(RunOptions& options) {
+  if (!options.config.empty()) {
+    auto values = p2p::load_config(options.config, {{"listen"},
+                                                    {"root", p2p::ConfigKind::list},
+                                                    {"share", p2p::ConfigKind::list},
+                                                    {"advertise"},
+                                                    {"log_level"}});
+    if (!values) return fail(values.error());
+    p2p::take_text(*values, "listen", options.listen_option->count() > 0, options.listen);
+    p2p::take_list(*values, "root", options.root_option->count() > 0, options.settings.roots);
+    p2p::take_list(*values, "share", options.share_option->count() > 0, options.settings.shares);
+    p2p::take_text(*values, "advertise", options.advertise_option->count() > 0,
+                   options.settings.advertise);
+    p2p::take_text(*values, "log_level", options.level_option->count() > 0, options.log_level);
+  }
+  if (const p2p::Status set = p2p::set_log_level(options.log_level); !set) return fail(set.error());
+  auto listen = p2p::parse_host_port(options.listen);
+  if (!listen) return fail(listen.error().within("--listen"));
+  options.settings.listen = *listen;
+  if (!options.settings.advertise.empty()) {
+    auto advertise = p2p::parse_host_port(options.settings.advertise);
+    if (!advertise) return fail(advertise.error().within("--advertise"));
+  }
+  auto agent = p2p::Agent::open(options.settings);
+  if (!agent) return fail(agent.error());
+  (*agent)->run();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"p2pd: receives, relays and publishes files on this server"};
+  app.set_version_flag("--version", std::string("p2pd ") + p2p::kSoftwareVersion);
+  app.require_subcommand(1);
+  JoinOptions join;
+  auto* join_command = app.add_subcommand("join", "make this server a node of a cluster");
+  add_join(*join_command, join);
+  RunOptions run;
+  auto* run_command = app.add_subcommand("run", "run the agent");
+  add_run(*run_command, run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 1;
+  }
+  return join_command->parsed() ? do_join(join) : do_run(run);
+}

@@ -1,0 +1,150 @@
+#include "p2pd/peer_session.h"
+
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <cstring>
+
+#include "io/content/merkle.h"
+#include "io/disk/file_io.h"
+
+namespace p2p {
+namespace {
+
+// Payload handed to the connection and not yet to the kernel: what a CANCEL or a HAVE waits behind.
+constexpr std::uint64_t kUnsentMax = 256 * 1024;
+
+// Reads without waiting for a device; false when that is not possible or the file is too short.
+bool read_if_cached(const ServeSource& source, std::uint64_t offset, std::span<std::uint8_t> into) {
+  if (source.in_memory()) {
+    if (offset + into.size() > source.memory.size()) return false;
+    std::memcpy(into.data(), source.memory.data() + offset, into.size());
+    return true;
+  }
+  iovec part{into.data(), into.size()};
+  const ssize_t count =
+      ::preadv2(source.file.get(), &part, 1, static_cast<off_t>(offset), RWF_NOWAIT);
+  return count == static_cast<ssize_t>(into.size());
+}
+
+}  // namespace
+
+void PeerSession::start(std::shared_ptr<Connection> connection) {
+  connection_ = std::move(connection);
+  connection_->start(this);
+}
+
+void PeerSession::send(FrameType type, std::uint16_t channel, const std::string& body,
+                       std::uint8_t flags) {
+  if (!closed_) connection_->send(type, channel, body, flags);
+}
+
+void PeerSession::serve(ServeSourcePtr source, std::uint16_t channel, const ChunkRange& range) {
+  if (closed_) return;
+  serving_.push_back({std::move(source), channel, range});
+  serve_next();
+}
+
+void PeerSession::close() {
+  if (closed_) return;
+  closed_ = true;
+  serving_.clear();
+  if (connection_) connection_->close();
+}
+
+void PeerSession::on_open(const std::optional<Identity>& identity) {
+  if (!identity || identity->role != Role::agent) {
+    return fail(Error{Errc::denied, connection_->peer() + ": the certificate is not an agent's"});
+  }
+  events_.on_peer_open(id_, *identity);
+}
+
+void PeerSession::on_frame(const FrameHeader& header, Buffer body) {
+  if (header.type == FrameType::data) return take_data(header, std::move(body));
+  events_.on_peer_frame(id_, header, std::move(body));
+}
+
+void PeerSession::take_data(const FrameHeader& header, Buffer body) {
+  const auto range = decode_data_prefix(body.span());
+  if (!range || range->offset % kBlockBytes != 0) {
+    return fail(Error{Errc::corrupt, connection_->peer() + ": sent a malformed DATA frame"});
+  }
+  ArrivedData data;
+  data.channel = header.channel;
+  data.range = *range;
+  data.leaves.resize((range->length + kBlockBytes - 1) / kBlockBytes);
+  data.body = std::move(body);
+  hash_leaves(data.payload(), data.leaves.data());
+  events_.on_peer_data(id_, std::move(data));
+}
+
+void PeerSession::on_data_sent(std::uint32_t payload_bytes) {
+  unsent_ -= payload_bytes;
+  events_.on_peer_sent(id_, payload_bytes);
+  serve_next();
+}
+
+void PeerSession::on_closed(const Error& why) {
+  if (closed_) return;
+  closed_ = true;
+  serving_.clear();
+  events_.on_peer_closed(id_, why);
+}
+
+void PeerSession::fail(Error why) {
+  if (closed_) return;
+  close();
+  events_.on_peer_closed(id_, std::move(why));
+}
+
+void PeerSession::serve_next() {
+  while (!closed_ && !reading_ && !serving_.empty() && unsent_ < kUnsentMax) {
+    Serving& next = serving_.front();
+    const ChunkRange piece{next.rest.chunk, next.rest.offset,
+                           std::min(next.rest.length, kMaxDataBytes)};
+    const std::uint64_t offset = next.source->space.offset_of(piece.chunk) + piece.offset;
+    constexpr std::size_t kPrefix = kFrameHeaderBytes + kDataPrefixBytes;
+    Buffer frame(kPrefix + piece.length);
+    if (read_if_cached(*next.source, offset, frame.span().subspan(kPrefix))) {
+      send_piece(next, piece, std::move(frame));
+      continue;
+    }
+    reading_ = true;
+    auto shared = std::make_shared<Buffer>(std::move(frame));
+    disk_.post([self = shared_from_this(), source = next.source, piece, offset, shared] {
+      Status read = source->in_memory()
+                        ? Status(Error{Errc::corrupt, source->name + ": too short"})
+                        : read_exactly_at(source->file.get(), shared->span().subspan(kPrefix),
+                                          offset, source->name);
+      boost::asio::post(self->loop_, [self, source, piece, shared, read = std::move(read)] {
+        self->reading_ = false;
+        if (self->closed_ || self->serving_.empty()) return;
+        if (!read) {
+          std::erase_if(self->serving_, [&](const Serving& s) { return s.source == source; });
+          self->events_.on_serve_failed(self->id_, source, read.error());
+        } else {
+          self->send_piece(self->serving_.front(), piece, std::move(*shared));
+        }
+        self->serve_next();
+      });
+    });
+  }
+}
+
+void PeerSession::send_piece(const Serving& serving, const ChunkRange& piece, Buffer frame) {
+  const auto header =
+      encode_header({static_cast<std::uint32_t>(kDataPrefixBytes + piece.length), FrameType::data,
+                     0, serving.channel});
+  std::memcpy(frame.data(), header.data(), header.size());
+  encode_data_prefix(piece, std::span<std::uint8_t, kDataPrefixBytes>(
+                                frame.data() + kFrameHeaderBytes, kDataPrefixBytes));
+  unsent_ += piece.length;
+  Serving& front = serving_.front();
+  front.rest.offset += piece.length;
+  front.rest.length -= piece.length;
+  if (front.rest.length == 0) serving_.pop_front();
+  connection_->send_data(std::move(frame), piece.length);
+}
+
+}  // namespace p2p

@@ -1,0 +1,89 @@
+// The data thread's half of a connection between two agents.
+//
+// Moves bytes and hashes them; decides nothing. It lives on one data thread; everything that it
+// learns goes to the control thread as values, and the control thread's wishes come the same way
+// (PeerHandle in p2pd/peer_mesh.h posts them).
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/base/ids.h"
+#include "core/transfer/chunk_range.h"
+#include "io/disk/disk_pool.h"
+#include "io/net/connection.h"
+#include "p2pd/serve_source.h"
+
+namespace p2p {
+
+// Bytes of a chunk with the hashes of their blocks.
+struct ArrivedData {
+  std::uint16_t channel = 0;  // the sender's number
+  ChunkRange range;
+  Buffer body;  // the payload begins at kDataPrefixBytes
+  std::vector<Digest> leaves;
+
+  std::span<const std::uint8_t> payload() const { return body.span().subspan(kDataPrefixBytes); }
+};
+
+class PeerSession final : public Connection::Handler,
+                          public std::enable_shared_from_this<PeerSession> {
+ public:
+  using Id = std::uint64_t;
+
+  // Called on the data thread: implementations post to the control thread.
+  struct Events {
+    virtual void on_peer_open(Id session, const Identity& identity) = 0;
+    // Everything but DATA.
+    virtual void on_peer_frame(Id session, FrameHeader header, Buffer body) = 0;
+    virtual void on_peer_data(Id session, ArrivedData data) = 0;
+    virtual void on_peer_sent(Id session, std::uint32_t payload_bytes) = 0;
+    // A read of what was to be served failed: the content is no longer what it was.
+    virtual void on_serve_failed(Id session, ServeSourcePtr source, Error why) = 0;
+    virtual void on_peer_closed(Id session, Error why) = 0;
+
+   protected:
+    ~Events() = default;
+  };
+
+  PeerSession(Id id, Events& events, boost::asio::io_context& loop, DiskPool& disk)
+      : id_(id), events_(events), loop_(loop), disk_(disk) {}
+
+  void start(std::shared_ptr<Connection> connection);
+  void send(FrameType type, std::uint16_t channel, const std::string& body, std::uint8_t flags);
+  // Queues a range; it is read and sent in pieces, in order, as the connection takes them.
+  void serve(ServeSourcePtr source, std::uint16_t channel, const ChunkRange& range);
+  void close();
+
+ private:
+  struct Serving {
+    ServeSourcePtr source;
+    std::uint16_t channel = 0;
+    ChunkRange rest;
+  };
+
+  void on_open(const std::optional<Identity>& identity) override;
+  void on_frame(const FrameHeader& header, Buffer body) override;
+  void on_data_sent(std::uint32_t payload_bytes) override;
+  void on_closed(const Error& why) override;
+  void take_data(const FrameHeader& header, Buffer body);
+  void serve_next();
+  void send_piece(const Serving& serving, const ChunkRange& piece, Buffer frame);
+  void fail(Error why);
+
+  Id id_;
+  Events& events_;
+  boost::asio::io_context& loop_;
+  DiskPool& disk_;
+  std::shared_ptr<Connection> connection_;
+  std::deque<Serving> serving_;
+  std::uint64_t unsent_ = 0;  // payload handed to the connection
+  bool reading_ = false;      // a disk thread reads the next piece
+  bool closed_ = false;
+};
+
+}  // namespace p2p

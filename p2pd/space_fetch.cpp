@@ -1,0 +1,230 @@
+#include "p2pd/space_fetch.h"
+
+#include <algorithm>
+
+#include "io/content/merkle.h"
+#include "io/runtime/wall_clock.h"
+
+namespace p2p {
+namespace {
+
+constexpr Duration kHaveSoonest = std::chrono::milliseconds(5);
+constexpr Duration kHaveLatest = std::chrono::milliseconds(100);
+
+std::vector<ChunkRun> runs_from(std::vector<ChunkIndex> chunks) {
+  std::sort(chunks.begin(), chunks.end());
+  std::vector<ChunkRun> runs;
+  for (const ChunkIndex chunk : chunks) {
+    if (!runs.empty() && runs.back().first + runs.back().count == chunk.value) {
+      ++runs.back().count;
+    } else {
+      runs.push_back({chunk.value, 1});
+    }
+  }
+  return runs;
+}
+
+}  // namespace
+
+SpaceFetch::SpaceFetch(boost::asio::io_context& control, PeerMesh& mesh, const SpaceKey& key,
+                       const ChunkSpace& space, Sink& sink, Rng rng)
+    : control_(control),
+      mesh_(mesh),
+      key_(key),
+      space_(space),
+      sink_(sink),
+      download_(space, DownloadSettings{}, rng),
+      timer_(control),
+      have_timer_(control) {}
+
+SpaceFetch::~SpaceFetch() { *alive_ = false; }
+
+void SpaceFetch::start() {
+  started_ = true;
+  for (const NodeId peer : mesh_.peers_up()) on_peer_up(peer);
+  perform();
+}
+
+void SpaceFetch::set_rate(std::optional<std::uint64_t> rate) {
+  download_.set_rate(rate, monotonic_now());
+  perform();
+}
+
+void SpaceFetch::set_accepting(bool accepting) {
+  download_.set_accepting(accepting, monotonic_now());
+  perform();
+}
+
+void SpaceFetch::open_towards(NodeId peer, bool wants) {
+  PeerState& state = peers_[peer];
+  if (state.opened) return;
+  state.opened = true;
+  mesh_.send_open(peer, key_, wants);
+  if (!have().none()) mesh_.send_have(peer, key_, runs_of(have()));
+}
+
+void SpaceFetch::on_peer_up(NodeId peer) {
+  if (started_) open_towards(peer, /*wants=*/true);
+}
+
+void SpaceFetch::on_peer_down(NodeId peer) {
+  peers_.erase(peer);
+  download_.on_peer_left(peer, monotonic_now());
+  perform();
+}
+
+void SpaceFetch::on_peer_open(NodeId peer) {
+  if (!started_) return;
+  open_towards(peer, /*wants=*/false);
+  download_.on_peer_joined(peer, monotonic_now());
+  perform();
+}
+
+void SpaceFetch::on_peer_close(NodeId peer) {
+  // What it was told before is forgotten there: its Open is answered with everything again.
+  peers_.erase(peer);
+  download_.on_peer_left(peer, monotonic_now());
+  perform();
+}
+
+void SpaceFetch::on_peer_have(NodeId peer, const std::vector<ChunkRun>& runs) {
+  if (runs.size() == 1 && runs.front().first == 0 && runs.front().count == space_.count()) {
+    peers_[peer].complete = true;
+  }
+  download_.on_have(peer, runs, monotonic_now());
+  perform();
+}
+
+void SpaceFetch::on_peer_refusal(NodeId peer, const ChunkRange& range) {
+  download_.on_refused(peer, range, monotonic_now());
+  perform();
+}
+
+void SpaceFetch::on_peer_data(NodeId peer, ArrivedData data) {
+  if (failed_) return;
+  const ChunkRange range = data.range;
+  // What is not a range of this space is unsolicited, whatever else it may be.
+  const bool inside = range.chunk.value < space_.count() && range.end() <= space_.size_of(range.chunk);
+  const Download::Arrival arrival =
+      inside ? download_.on_data(peer, range, monotonic_now()) : Download::Arrival::unsolicited;
+  if (!inside) mesh_.drop(peer, "sent bytes outside of the file");
+  if (arrival == Download::Arrival::store || arrival == Download::Arrival::store_and_last) {
+    Assembly& assembly = assembly_of(range.chunk);
+    std::copy(data.leaves.begin(), data.leaves.end(),
+              assembly.leaves.begin() + range.offset / kBlockBytes);
+    assembly.all_arrived = arrival == Download::Arrival::store_and_last;
+    ++assembly.writes_pending;
+    sink_.write(std::move(data), [this, alive = alive_, chunk = range.chunk](const Status& status) {
+      if (*alive) on_written(chunk, status);
+    });
+  }
+  perform();
+}
+
+// Starts with the hashes of blocks in holes: those are not fetched.
+SpaceFetch::Assembly& SpaceFetch::assembly_of(ChunkIndex chunk) {
+  const auto found = assemblies_.find(chunk);
+  if (found != assemblies_.end()) return found->second;
+  Assembly& assembly = assemblies_[chunk];
+  assembly.leaves.resize(space_.leaves_of(chunk));
+  if (space_.data_bytes_of(chunk) < space_.size_of(chunk)) {
+    for (std::uint32_t i = 0; i < assembly.leaves.size(); ++i) {
+      assembly.leaves[i] =
+          zero_block_digest(std::min(kBlockBytes, space_.size_of(chunk) - i * kBlockBytes));
+    }
+  }
+  return assembly;
+}
+
+void SpaceFetch::on_written(ChunkIndex chunk, const Status& status) {
+  if (failed_) return;
+  if (!status) {
+    failed_ = true;
+    sink_.on_write_failed(status.error());
+    return;
+  }
+  const auto found = assemblies_.find(chunk);
+  if (found == assemblies_.end()) return;
+  --found->second.writes_pending;
+  if (found->second.all_arrived && found->second.writes_pending == 0) verify(chunk);
+}
+
+void SpaceFetch::verify(ChunkIndex chunk) {
+  const auto found = assemblies_.find(chunk);
+  const Status right = verify_chunk(space_, chunk, found->second.leaves);
+  assemblies_.erase(found);
+  const Time now = monotonic_now();
+  if (!right) {
+    download_.on_chunk_corrupt(chunk, now);
+    return perform();
+  }
+  download_.on_chunk_verified(chunk, now);
+  announce(chunk);
+  sink_.on_chunk_ready(chunk);
+  perform();
+}
+
+void SpaceFetch::on_copied(ChunkIndex chunk) {
+  if (have().test(chunk.value)) return;
+  download_.on_restored(chunk);
+  announce(chunk);
+  sink_.on_chunk_ready(chunk);
+  perform();
+}
+
+// News waits for two chunk-times, so that one frame carries several, but never long: what a peer
+// does not know of it cannot fetch.
+void SpaceFetch::announce(ChunkIndex chunk) {
+  const Time now = monotonic_now();
+  if (last_ready_ != Time{}) chunk_time_ = (7 * chunk_time_ + (now - last_ready_)) / 8;
+  last_ready_ = now;
+  unannounced_.push_back(chunk);
+  if (unannounced_.size() > 1) return;
+  have_timer_.expires_after(std::clamp(2 * chunk_time_, kHaveSoonest, kHaveLatest));
+  have_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
+    if (!error && *alive) flush_haves();
+  });
+}
+
+void SpaceFetch::flush_haves() {
+  const std::vector<ChunkRun> runs = runs_from(std::exchange(unannounced_, {}));
+  if (runs.empty()) return;
+  for (const auto& [peer, state] : peers_) {
+    if (state.opened && !state.complete) mesh_.send_have(peer, key_, runs);
+  }
+}
+
+void SpaceFetch::perform() {
+  for (const Download::Effect& effect : download_.take_effects()) {
+    if (const auto* request = std::get_if<Download::SendRequest>(&effect)) {
+      mesh_.send_request(request->peer, key_, request->range);
+    } else if (const auto* cancel = std::get_if<Download::SendCancel>(&effect)) {
+      mesh_.send_cancel(cancel->peer, key_, cancel->range);
+    } else if (const auto* drop = std::get_if<Download::DropPeer>(&effect)) {
+      sink_.on_bad_peer(drop->peer, drop->chunk, drop->reason);
+      mesh_.drop(drop->peer, drop->reason);
+    }
+  }
+  if (download_.complete() && started_ && !completed_) {
+    completed_ = true;
+    flush_haves();
+    sink_.on_complete();
+    return;
+  }
+  schedule();
+}
+
+void SpaceFetch::schedule() {
+  const Time next = download_.next_deadline();
+  if (next >= armed_for_) return;  // the timer looks again when it fires
+  armed_for_ = next;
+  timer_.expires_after(std::max(next - monotonic_now(), Duration(std::chrono::milliseconds(1))));
+  timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
+    if (error || !*alive) return;
+    armed_for_ = Time::max();
+    download_.on_tick(monotonic_now());
+    perform();
+  });
+}
+
+}  // namespace p2p

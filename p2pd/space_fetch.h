@@ -1,0 +1,102 @@
+// Fetches one space (a manifest body or the data) from the mesh into a sink.
+//
+// The owner of a core Download: feeds it what peers say, carries out its effects, hashes chunks
+// together and announces those that are verified. Control thread only.
+#pragma once
+
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "core/transfer/download.h"
+#include "core/transfer/upload_slots.h"
+#include "p2pd/peer_mesh.h"
+
+namespace p2p {
+
+class SpaceFetch {
+ public:
+  // Where the bytes go. Everything is called on the control thread.
+  struct Sink {
+    // Writes `data` at its place and calls `done` on the control thread.
+    virtual void write(ArrivedData data, std::function<void(Status)> done) = 0;
+    virtual void on_chunk_ready(ChunkIndex chunk) = 0;  // verified and written
+    virtual void on_complete() = 0;
+    virtual void on_write_failed(const Error& why) = 0;  // the fetch does nothing any more
+    virtual void on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) = 0;
+
+   protected:
+    ~Sink() = default;
+  };
+
+  SpaceFetch(boost::asio::io_context& control, PeerMesh& mesh, const SpaceKey& key,
+             const ChunkSpace& space, Sink& sink, Rng rng);
+  ~SpaceFetch();
+
+  void restore(ChunkIndex chunk) { download_.on_restored(chunk); }
+  // A chunk that was copied from a file of this node and verified by the caller.
+  void on_copied(ChunkIndex chunk);
+  // Opens the space towards every peer that is connected. on_complete() may be called at once.
+  void start();
+  void set_rate(std::optional<std::uint64_t> bytes_per_second);
+  void set_accepting(bool accepting);
+
+  void on_peer_up(NodeId peer);
+  void on_peer_down(NodeId peer);
+  // The peer's Open; what we have is told, and the space opened in return when it is not yet.
+  void on_peer_open(NodeId peer);
+  // It has nothing to give yet, or any more. Should that change, it opens the space itself.
+  void on_peer_close(NodeId peer);
+  void on_peer_have(NodeId peer, const std::vector<ChunkRun>& runs);
+  void on_peer_refusal(NodeId peer, const ChunkRange& range);
+  void on_peer_data(NodeId peer, ArrivedData data);
+
+  const SpaceKey& key() const { return key_; }
+  const ChunkSpace& space() const { return space_; }
+  const Bitfield& have() const { return download_.have(); }
+  const Download& download() const { return download_; }
+
+ private:
+  struct Assembly {  // a chunk on its way
+    std::vector<Digest> leaves;
+    std::uint32_t writes_pending = 0;
+    bool all_arrived = false;
+  };
+  struct PeerState {
+    bool opened = false;    // we have opened the space towards it
+    bool complete = false;  // it has everything: no HAVE of ours interests it
+  };
+
+  Assembly& assembly_of(ChunkIndex chunk);
+  void on_written(ChunkIndex chunk, const Status& status);
+  void verify(ChunkIndex chunk);
+  void announce(ChunkIndex chunk);
+  void flush_haves();
+  void perform();
+  void schedule();
+  void open_towards(NodeId peer, bool wants);
+
+  boost::asio::io_context& control_;
+  PeerMesh& mesh_;
+  SpaceKey key_;
+  ChunkSpace space_;
+  Sink& sink_;
+  Download download_;
+  boost::asio::steady_timer timer_;
+  Time armed_for_ = Time::max();
+  boost::asio::steady_timer have_timer_;
+  std::vector<ChunkIndex> unannounced_;
+  std::map<ChunkIndex, Assembly> assemblies_;
+  std::map<NodeId, PeerState> peers_;
+  Time last_ready_{};
+  Duration chunk_time_{std::chrono::milliseconds(20)};  // between two chunks that became ready
+  bool started_ = false;
+  bool failed_ = false;
+  bool completed_ = false;
+  // Callbacks of disk jobs outlive a fetch that was given up.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace p2p

@@ -1,0 +1,169 @@
+#include "p2pd/uploads.h"
+
+#include <boost/asio/post.hpp>
+
+#include "io/log/log.h"
+#include "io/runtime/wall_clock.h"
+
+namespace p2p {
+
+struct Uploads::Opened {
+  ServeSourcePtr body, data;
+  std::optional<Error> error;
+};
+
+Uploads::Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mesh,
+                 const ContentStore& contents, std::function<void(const ContentId&)> on_gone)
+    : control_(control),
+      disk_(disk),
+      mesh_(mesh),
+      contents_(contents),
+      on_gone_(std::move(on_gone)),
+      timer_(control) {}
+
+Uploads::~Uploads() { *alive_ = false; }
+
+void Uploads::share(const SpaceKey& space, ServeSourcePtr source, const Bitfield* have) {
+  shared_[space] = {std::move(source), have};
+}
+
+void Uploads::unshare(const SpaceKey& space) {
+  shared_.erase(space);
+  for (const UploadSlots::Grant& request : slots_.on_space_closed(space)) {
+    mesh_.send_refusal(request.peer, request.space, request.range);
+  }
+}
+
+void Uploads::on_peer_open(NodeId peer, const SpaceKey& space, bool wants) {
+  if (!wants) return;
+  if (shared_.contains(space)) return answer(peer, space);
+  if (!held_.contains(space.content)) {
+    return mesh_.send_close(peer, space, "not here");
+  }
+  auto& waiting = waiting_[space.content];
+  waiting.emplace_back(peer, space);
+  if (waiting.size() == 1) open_held(space.content);
+}
+
+void Uploads::open_held(const ContentId& content) {
+  disk_.post([this, alive = alive_, &contents = contents_, &control = control_, content] {
+    auto found = std::make_shared<Opened>();
+    auto holding = contents.holding(content);
+    auto manifest = contents.load_manifest(content);
+    if (!holding || !*holding) {
+      found->error = Error{Errc::not_found, "no record of " + content.short_hex()};
+    } else if (!manifest) {
+      found->error = manifest.error();
+    } else if (auto file = contents.open_held(**holding); !file) {
+      found->error = file.error();
+    } else {
+      auto data = std::make_shared<ServeSource>();
+      data->space = ChunkSpace(manifest->file().tree, manifest->file().data);
+      data->file = std::move(*file);
+      data->name = (*holding)->path();
+      auto body = std::make_shared<ServeSource>();
+      body->space = ChunkSpace(manifest->root_record.body);
+      body->memory = std::move(manifest->body_bytes);
+      body->name = "manifest";
+      found->data = std::move(data);
+      found->body = std::move(body);
+    }
+    boost::asio::post(control, [this, alive, content, found] {
+      if (*alive) opened(content, std::move(*found));
+    });
+  });
+}
+
+void Uploads::opened(const ContentId& content, Opened found) {
+  const auto waiting = std::exchange(waiting_[content], {});
+  waiting_.erase(content);
+  if (found.error) {
+    log_warn("uploads", "a file that was held cannot be served any more",
+             {{"content", content.short_hex()}, {"why", found.error->detail}});
+    held_.erase(content);
+    on_gone_(content);
+  } else {
+    const SpaceKey body{content, true};
+    const SpaceKey data{content, false};
+    if (!shared_.contains(body)) share(body, found.body, nullptr);
+    if (!shared_.contains(data)) share(data, found.data, nullptr);
+  }
+  for (const auto& [peer, space] : waiting) {
+    if (shared_.contains(space)) {
+      answer(peer, space);
+    } else {
+      mesh_.send_close(peer, space, "not here any more");
+    }
+  }
+}
+
+void Uploads::answer(NodeId peer, const SpaceKey& space) {
+  const Shared& shared = shared_.at(space);
+  mesh_.send_open(peer, space, /*wants=*/false);
+  const std::uint32_t count = shared.source->space.count();
+  if (shared.have == nullptr) {
+    if (count > 0) mesh_.send_have(peer, space, {{0, count}});
+  } else {
+    mesh_.send_have(peer, space, runs_of(*shared.have));
+  }
+}
+
+void Uploads::on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
+  const auto found = shared_.find(space);
+  const bool here =
+      found != shared_.end() && range.chunk.value < found->second.source->space.count() &&
+      range.end() <= found->second.source->space.size_of(range.chunk) &&
+      (found->second.have == nullptr || found->second.have->test(range.chunk.value));
+  if (!here || !slots_.on_request(peer, space, range)) {
+    return mesh_.send_refusal(peer, space, range);
+  }
+  grant();
+}
+
+void Uploads::on_peer_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
+  slots_.on_cancel(peer, space, range);
+  grant();
+}
+
+void Uploads::on_peer_sent(NodeId peer, std::uint32_t payload_bytes) {
+  slots_.on_sent(peer, payload_bytes, monotonic_now());
+  grant();
+}
+
+void Uploads::on_peer_down(NodeId peer) {
+  slots_.on_peer_left(peer);
+  for (auto& [content, waiting] : waiting_) {
+    std::erase_if(waiting, [&](const auto& entry) { return entry.first == peer; });
+  }
+  grant();
+}
+
+void Uploads::on_serve_failed(const ServeSourcePtr& source, const Error& why) {
+  for (const auto& [space, shared] : shared_) {
+    if (shared.source != source) continue;
+    const ContentId content = space.content;
+    log_warn("uploads", "reading what is served failed",
+             {{"content", content.short_hex()}, {"why", why.detail}});
+    unshare({content, false});
+    held_.erase(content);
+    on_gone_(content);
+    return;
+  }
+}
+
+void Uploads::grant() {
+  for (const UploadSlots::Grant& grant : slots_.take_grants(monotonic_now())) {
+    const auto found = shared_.find(grant.space);
+    if (found == shared_.end()) continue;
+    if (!grant.space.body) bytes_sent_[grant.space.content] += grant.range.length;
+    mesh_.serve(grant.peer, grant.space, found->second.source, grant.range);
+  }
+  const Time next = slots_.next_deadline();
+  if (next == Time::max()) return;
+  timer_.expires_after(std::max(next - monotonic_now(), Duration(std::chrono::milliseconds(1))));
+  timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
+    if (!error && *alive) grant();
+  });
+}
+
+}  // namespace p2p

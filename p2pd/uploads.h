@@ -1,0 +1,72 @@
+// What this node serves to others, and the order in which it does.
+//
+// Owns a core UploadSlots. Contents that lie whole on this node are opened when the first peer asks
+// for them; parts are shared by their transfer while it runs. Control thread only.
+#pragma once
+
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "core/transfer/upload_slots.h"
+#include "p2pd/content_store.h"
+#include "p2pd/peer_mesh.h"
+
+namespace p2p {
+
+class Uploads {
+ public:
+  // `on_gone`: a file that was held is not what it was any more.
+  Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mesh,
+          const ContentStore& contents, std::function<void(const ContentId&)> on_gone);
+  ~Uploads();
+
+  // Contents that lie whole on this node.
+  void add_held(const ContentId& content) { held_.insert(content); }
+  // `have`: what of the space may be served, nullptr for all; lives until the space is unshared or
+  // shared again.
+  void share(const SpaceKey& space, ServeSourcePtr source, const Bitfield* have);
+  void unshare(const SpaceKey& space);
+
+  // A peer's Open for a space that no fetch of ours deals with: answered with an Open and what we
+  // have, or with a Close.
+  void on_peer_open(NodeId peer, const SpaceKey& space, bool wants);
+  void on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range);
+  void on_peer_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range);
+  void on_peer_sent(NodeId peer, std::uint32_t payload_bytes);
+  void on_peer_down(NodeId peer);
+  void on_serve_failed(const ServeSourcePtr& source, const Error& why);
+
+  // Payload of the data space granted to others since the start.
+  const std::map<ContentId, std::uint64_t>& bytes_sent() const { return bytes_sent_; }
+
+ private:
+  struct Shared {
+    ServeSourcePtr source;
+    const Bitfield* have = nullptr;
+  };
+  struct Opened;  // what a disk thread found
+
+  void open_held(const ContentId& content);
+  void opened(const ContentId& content, Opened opened);
+  void answer(NodeId peer, const SpaceKey& space);
+  void grant();
+
+  boost::asio::io_context& control_;
+  DiskPool& disk_;
+  PeerMesh& mesh_;
+  const ContentStore& contents_;
+  std::function<void(const ContentId&)> on_gone_;
+  UploadSlots slots_{UploadSettings{}};
+  boost::asio::steady_timer timer_;
+  std::set<ContentId> held_;
+  std::map<SpaceKey, Shared> shared_;
+  std::map<ContentId, std::vector<std::pair<NodeId, SpaceKey>>> waiting_;  // for a file to be opened
+  std::map<ContentId, std::uint64_t> bytes_sent_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace p2p

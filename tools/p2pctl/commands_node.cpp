@@ -1,0 +1,87 @@
+#include "tools/p2pctl/commands.h"
+#include "tools/p2pctl/table.h"
+
+namespace p2p {
+namespace {
+
+std::string joined(const google::protobuf::RepeatedPtrField<std::string>& items) {
+  std::string text;
+  for (const std::string& item : items) text += (text.empty() ? "" : ", ") + item;
+  return text;
+}
+
+std::string labels_text(const proto::Node& node) {
+  const Labels sorted(node.labels().begin(), node.labels().end());
+  std::string text;
+  for (const auto& [key, value] : sorted) text += (text.empty() ? "" : ",") + key + "=" + value;
+  return text;
+}
+
+std::string state_text(const proto::Node& node) {
+  return node.online() ? "online" : "offline";
+}
+
+void print_node(const Output& output, const proto::Node& node) {
+  if (output.format() != OutputFormat::table) {
+    output.print(node);
+    return;
+  }
+  Facts facts;
+  facts.add("name", node.name())
+      .add("id", node.id())
+      .add("state", state_text(node))
+      .add("last seen", node.last_seen())
+      .add("address", node.address())
+      .add("version", node.version())
+      .add("labels", labels_text(node))
+      .add("roots", joined(node.roots()))
+      .add("shares", joined(node.shares()))
+      .add("files held", std::to_string(node.files_held()))
+      .add("enrolled", node.enrolled_at())
+      .add("certificate until", node.certificate_expires_at());
+  output.print(facts.str());
+}
+
+}  // namespace
+
+int run(Session& session, const NodeListCommand&) {
+  proto::NodeList list;
+  if (auto failure = session.api.get("/v1/nodes", list)) return session.output.fail(*failure);
+  print_list(session.output, list, list.nodes(), [&] {
+    Table table({{"NAME"},
+                 {"STATE"},
+                 {"ADDRESS"},
+                 {"VERSION"},
+                 {"FILES", Table::Align::right},
+                 {"LAST SEEN"},
+                 {"LABELS"}});
+    for (const proto::Node& node : list.nodes()) {
+      table.add_row({node.name(), state_text(node), node.address(), node.version(),
+                     std::to_string(node.files_held()), node.last_seen(), labels_text(node)});
+    }
+    return table.str();
+  });
+  return 0;
+}
+
+int run(Session& session, const NodeShowCommand& command) {
+  proto::Node node;
+  if (auto failure = session.api.get("/v1/nodes/" + command.node, node)) {
+    return session.output.fail(*failure);
+  }
+  print_node(session.output, node);
+  return 0;
+}
+
+int run(Session& session, const NodeLabelCommand& command) {
+  proto::SetLabelsRequest request;
+  request.mutable_labels()->insert(command.labels.begin(), command.labels.end());
+  proto::Node node;
+  if (auto failure = session.api.post("/v1/nodes/" + command.node + "/labels", &request, node)) {
+    return session.output.fail(*failure);
+  }
+  print_node(session.output, node);
+  return 0;
+}
+
+}  // namespace p2p

@@ -1,0 +1,74 @@
+// The operator's API: requests in, JSON out. docs/protocol.md lists the paths.
+//
+// Control thread. Only certificates with the role admin get this far (see authenticate).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/net/http_server.h"
+#include "tracker/catalogue.h"
+#include "tracker/enrolment.h"
+#include "tracker/job_board.h"
+#include "tracker/registry.h"
+
+namespace p2p {
+
+class Api {
+ public:
+  Api(Registry& registry, Catalogue& catalogue, Enrolment& enrolment, Journal& journal,
+      DiskPool& disk, boost::asio::io_context& loop, JobBoard& board);
+
+  // Who the client is; denied unless it is an administrator of this cluster.
+  Result<std::string> authenticate(const SSL* ssl) const;
+  void handle(std::shared_ptr<HttpExchange> exchange);
+
+  // For /v1/status, once known.
+  void set_addresses(std::string agents, std::string api, WallTime certificate_expires);
+
+ private:
+  using Exchange = std::shared_ptr<HttpExchange>;
+  using Handler = void (Api::*)(const Exchange&, const std::vector<std::string>& parts);
+  struct Route {
+    std::string_view method;
+    std::vector<std::string_view> path;  // "*" matches one part
+    Handler handler;
+  };
+  static const std::vector<Route>& routes();
+
+  void status(const Exchange& exchange, const std::vector<std::string>& parts);
+  void create_token(const Exchange& exchange, const std::vector<std::string>& parts);
+  void list_nodes(const Exchange& exchange, const std::vector<std::string>& parts);
+  void show_node(const Exchange& exchange, const std::vector<std::string>& parts);
+  void label_node(const Exchange& exchange, const std::vector<std::string>& parts);
+  void list_files(const Exchange& exchange, const std::vector<std::string>& parts);
+  void show_file(const Exchange& exchange, const std::vector<std::string>& parts);
+  void show_content(const Exchange& exchange, const std::vector<std::string>& parts);
+  void file_holders(const Exchange& exchange, const std::vector<std::string>& parts);
+  void content_holders(const Exchange& exchange, const std::vector<std::string>& parts);
+  void create_job(const Exchange& exchange, const std::vector<std::string>& parts);
+  void list_jobs(const Exchange& exchange, const std::vector<std::string>& parts);
+  void show_job(const Exchange& exchange, const std::vector<std::string>& parts);
+  void watch_job(const Exchange& exchange, const std::vector<std::string>& parts);
+  void cancel_job(const Exchange& exchange, const std::vector<std::string>& parts);
+
+  const BoardJob* job_of(const Exchange& exchange, const std::string& id);
+  proto::File file_view(const proto::FileRecord* file, const proto::ContentRecord& content) const;
+  void reply_holders(const Exchange& exchange, const proto::FileRecord* file,
+                     const proto::ContentRecord& content);
+
+  Registry& registry_;
+  Catalogue& catalogue_;
+  Enrolment& enrolment_;
+  Journal& journal_;
+  DiskPool& disk_;
+  boost::asio::io_context& loop_;
+  JobBoard& board_;
+  std::string agents_address_, api_address_;
+  WallTime certificate_expires_{};
+  Time started_{};
+};
+
+}  // namespace p2p

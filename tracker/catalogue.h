@@ -1,0 +1,61 @@
+// Names, versions and contents that the cluster knows: a mirror in memory of the store, and the
+// manifests on the tracker's disk.
+//
+// Control thread only, but for the two functions that read and write manifests (any thread, they
+// block). Changes go into the caller's batch, as in tracker/registry.h.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/ids.h"
+#include "core/base/result.h"
+#include "core/base/time.h"
+#include "core/model/file_name.h"
+#include "io/state/state_store.h"
+#include "proto/records.pb.h"
+
+namespace p2p {
+
+class Catalogue {
+ public:
+  // `folder` holds DIR/<first two hex digits>/<content id>.root and .body; made when missing.
+  static Result<Catalogue> load(StateStore& store, std::string folder);
+
+  // Chooses the version (the next integer when none is given); already_exists when it is taken.
+  // Names that jobs under way have been promised count as taken.
+  Result<FileName> reserve(const FileName& wanted);
+  void release(const FileName& reserved);
+  void publish(const FileName& name, const proto::ContentRecord& content,
+               const std::string& published_by, WallTime now, StateBatch& batch);
+  void add_content(const proto::ContentRecord& content, StateBatch& batch);
+
+  // "latest" or no version: the last published.
+  const proto::FileRecord* find(const FileName& name) const;
+  const proto::ContentRecord* content(const ContentId& id) const;
+  bool is_latest(const proto::FileRecord& file) const;
+  // The newest name of a content; nothing when it has none.
+  const proto::FileRecord* name_of(const ContentId& id) const;
+  std::vector<const proto::FileRecord*> files() const;
+  static Error unknown_file(const std::string& name);
+
+  Status write_manifest(const ContentId& id, const std::string& root_record,
+                        const std::string& body) const;
+  Result<std::string> read_root_record(const ContentId& id) const;
+  Result<std::string> read_body(const ContentId& id) const;
+
+ private:
+  using Versions = std::map<std::string, proto::FileRecord>;  // by version
+
+  std::string manifest_path(const ContentId& id, std::string_view suffix) const;
+
+  std::string folder_;
+  std::map<std::string, Versions> names_;  // by "domain/name"
+  std::map<std::string, std::vector<std::string>> reserved_;
+  std::map<ContentId, proto::ContentRecord> contents_;
+  std::uint64_t sequence_ = 0;
+};
+
+}  // namespace p2p

@@ -1,0 +1,474 @@
+#include "tracker/job_board.h"
+
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "core/jobs/outcome.h"
+#include "io/log/log.h"
+#include "io/runtime/wall_clock.h"
+#include "tracker/job_plan.h"
+
+namespace p2p {
+namespace {
+
+// Watchers hear of a job at least this often, so that they can tell a quiet job from a dead tracker.
+constexpr Duration kHeartbeat = std::chrono::seconds(2);
+
+TaskReport report_from(const proto::TaskUpdate& update) {
+  TaskReport report;
+  report.state = task_state_from(update.state()).value_or(TaskState::running);
+  report.detail = update.detail();
+  report.bytes_done = update.bytes_done();
+  report.bytes_total = update.bytes_total();
+  report.bytes_sent = update.bytes_sent();
+  report.bytes_received = update.bytes_received();
+  report.path = update.path();
+  report.durable = update.durable();
+  return report;
+}
+
+}  // namespace
+
+JobBoard::JobBoard(boost::asio::io_context& loop, Registry& registry, Catalogue& catalogue,
+                   Journal& journal, DiskPool& disk, Agents& agents, Rng rng)
+    : loop_(loop),
+      registry_(registry),
+      catalogue_(catalogue),
+      journal_(journal),
+      disk_(disk),
+      agents_(agents),
+      rng_(rng) {}
+
+Status JobBoard::load(StateStore& store, WallTime now) {
+  auto stored = load_jobs(store);
+  if (!stored) return stored.error();
+  for (StoredJob& entry : *stored) {
+    BoardJob job;
+    job.record = std::move(entry.record);
+    const JobId id{job.record.number()};
+    last_number_ = std::max(last_number_, id.number);
+    for (const TaskStatus& task : entry.tasks) job.stored_states.push_back(task.state);
+    if (job.record.kind() == "publish") {
+      job.source.emplace(std::move(entry.tasks), JobRules{}, now);
+    } else {
+      job.targets.emplace(std::move(entry.tasks), rules_of(job.record), now);
+      const auto node = NodeId::parse(job.record.publish_node());
+      if (job.record.state() == kPreparing && node) {
+        TaskStatus task;
+        task.node = *node;
+        job.source.emplace(std::vector{task}, JobRules{}, now);
+      }
+    }
+    if (!job.finished() && !job.record.name().empty()) {
+      const auto name = parse_file_name(job.record.name());
+      if (name) {
+        const auto reserved = catalogue_.reserve(*name);
+        if (reserved) job.reserved = *reserved;
+      }
+    }
+    if (!job.finished() && job.record.state() == kRunning) {
+      for (const TaskStatus& task : job.shown().tasks()) {
+        if (!is_final(task.state)) swarms_[content_of(job)].on_wants(task.node);
+      }
+    }
+    jobs_.emplace(id, std::move(job));
+  }
+  return {};
+}
+
+ContentId JobBoard::content_of(const BoardJob& job) const {
+  return ContentId::from_raw(job.record.content_id()).value_or(ContentId{});
+}
+
+void JobBoard::create(const proto::CreateJobRequest& request, const std::string& created_by,
+                      WallTime now, std::function<void(Result<JobId>)> done) {
+  auto planned = plan(request, now);
+  if (!planned) return done(planned.error());
+  BoardJob job = std::move(planned->job);
+  const JobId id{++last_number_};
+  job.record.set_number(id.number);
+  job.record.set_created_by(created_by);
+
+  // Pages first, the head last: a crash in between leaves no job, rather than one without targets.
+  const auto& tasks = job.shown().tasks();
+  for (const TaskStatus& task : tasks) job.stored_states.push_back(task.state);
+  for (StateBatch& pages : all_task_pages(id.number, tasks)) journal_.commit(std::move(pages));
+  StateBatch head;
+  put_job(job.record, head);
+  jobs_.emplace(id, std::move(job));
+  journal_.commit(std::move(head), [this, id, done = std::move(done)](const Status& stored) {
+    if (!stored) {
+      jobs_.erase(id);
+      return done(stored.error());
+    }
+    BoardJob& durable = jobs_.at(id);
+    log_info("jobs", "job begins",
+             {{"job", id.str()},
+              {"kind", durable.record.kind()},
+              {"source", durable.record.source()},
+              {"targets", durable.record.target_count()},
+              {"by", durable.record.created_by()}});
+    begin(durable, wall_now());
+    done(id);
+  });
+}
+
+void JobBoard::begin(BoardJob& job, WallTime now) {
+  if (job.source && job.record.state() == kPreparing) {
+    const NodeId node = job.source->tasks().front().node;
+    const NodeEntry* entry = registry_.find(node);
+    if (entry != nullptr && entry->online) job.source->on_node_online(node, now);
+    perform(job, now);
+    return;
+  }
+  begin_targets(job, now);
+}
+
+void JobBoard::begin_targets(BoardJob& job, WallTime now) {
+  const ContentId content = content_of(job);
+  Swarm& swarm = swarms_[content];
+  // However long the hashing took, the nodes have their whole time to be reached.
+  if (job.source) job.targets.emplace(job.targets->tasks(), rules_of(job.record), now);
+  job.uploads_before.clear();
+  for (const auto& [key, upload] : uploads_) {
+    if (key.first == content) job.uploads_before[key.second] = upload.total;
+  }
+  // Everybody is entered before anybody is told, so that all of them hear of each other.
+  for (const TaskStatus& task : job.targets->tasks()) {
+    if (!is_final(task.state)) swarm.on_wants(task.node);
+  }
+  std::vector<NodeId> online;
+  for (const TaskStatus& task : job.targets->tasks()) {
+    const NodeEntry* node = registry_.find(task.node);
+    if (node != nullptr && node->online) online.push_back(task.node);
+  }
+  for (const NodeId node : online) job.targets->on_node_online(node, now);
+  perform(job, now);
+}
+
+Status JobBoard::cancel(JobId id, WallTime now) {
+  const auto found = jobs_.find(id);
+  if (found == jobs_.end()) return Error{Errc::not_found, "no job " + id.str()};
+  BoardJob& job = found->second;
+  if (job.finished()) {
+    return Error{Errc::invalid_argument,
+                 "job " + id.str() + " is over already (" + job.record.state() + ")"};
+  }
+  job.record.set_cancelled(true);
+  if (job.source) job.source->on_cancel(now);
+  if (job.targets) job.targets->on_cancel(now);
+  perform(job, now);
+  return {};
+}
+
+void JobBoard::on_agent_online(NodeId node, WallTime now) {
+  for (auto& [id, job] : jobs_) {
+    if (job.finished()) continue;
+    if (job.record.state() == kPreparing) {
+      if (job.source) job.source->on_node_online(node, now);
+    } else if (job.targets) {
+      job.targets->on_node_online(node, now);
+    }
+    perform(job, now);
+  }
+}
+
+void JobBoard::on_agent_offline(NodeId node, WallTime now) {
+  for (auto& [content, swarm] : swarms_) swarm.on_node_offline(node);
+  std::erase_if(bodies_, [&](const auto& entry) { return entry.first.first == node; });
+  for (auto& [id, job] : jobs_) {
+    if (job.finished()) continue;
+    if (job.source) job.source->on_node_offline(node, now);
+    if (job.targets) job.targets->on_node_offline(node, now);
+    job.changed = true;
+  }
+}
+
+void JobBoard::on_task_update(NodeId node, const proto::TaskUpdate& update, WallTime now) {
+  const auto found = jobs_.find(JobId{update.job()});
+  if (found == jobs_.end()) return;
+  BoardJob& job = found->second;
+  if (job.finished()) return;
+  const TaskReport report = report_from(update);
+  meter(job, node, update.bytes_done(), monotonic_now());
+  job.changed = true;
+  if (job.record.state() == kPreparing && job.source && job.source->index_of(node)) {
+    if (report.state == TaskState::succeeded) {
+      take_published(job, node, update);
+    } else {
+      job.source->on_report(node, report, now);
+    }
+  } else if (job.targets) {
+    job.targets->on_report(node, report, now);
+  }
+  perform(job, now);
+}
+
+void JobBoard::meter(BoardJob& job, NodeId node, std::uint64_t bytes, Time now) {
+  BoardJob::Meter& meter = job.meters[node];
+  const double past = seconds(now - meter.at);
+  if (meter.at != Time{} && past < 0.2) return;
+  if (meter.at != Time{} && bytes >= meter.bytes) {
+    const double rate = static_cast<double>(bytes - meter.bytes) / past;
+    meter.rate = meter.rate == 0 ? rate : 0.5 * meter.rate + 0.5 * rate;
+  }
+  meter.bytes = bytes;
+  meter.at = now;
+}
+
+void JobBoard::perform(BoardJob& job, WallTime now) {
+  if (job.source) perform_source(job, now);
+  if (job.targets) perform_targets(job, now);
+}
+
+void JobBoard::perform_source(BoardJob& job, WallTime now) {
+  for (const Job::Effect& effect : job.source->take_effects()) {
+    job.changed = true;
+    if (const auto* offer = std::get_if<Job::Offer>(&effect)) {
+      proto::TrackerMessage message;
+      message.mutable_publish()->set_job(job.record.number());
+      const std::string& source = job.record.source();
+      message.mutable_publish()->set_path(source.substr(source.find(":/") + 1));
+      agents_.send(offer->node, message);
+    } else if (const auto* withdraw = std::get_if<Job::Withdraw>(&effect)) {
+      proto::TrackerMessage message;
+      message.mutable_cancel()->set_job(job.record.number());
+      agents_.send(withdraw->node, message);
+    } else if (std::holds_alternative<Job::Finished>(effect)) {
+      const TaskStatus& task = job.source->tasks().front();
+      if (job.record.kind() == "publish") {
+        finish(job, now);
+      } else if (task.state == TaskState::succeeded) {
+        job.record.set_state(kRunning);
+        StateBatch batch;
+        put_job(job.record, batch);
+        journal_.commit(std::move(batch), [this, id = JobId{job.record.number()}](const Status&) {
+          const auto found = jobs_.find(id);
+          if (found != jobs_.end() && !found->second.finished()) {
+            begin_targets(found->second, wall_now());
+          }
+        });
+      } else if (task.state != TaskState::cancelled) {
+        job.record.set_detail("the source could not be published: " + task.detail);
+        job.targets->on_impossible(job.record.detail(), now);
+      }
+    }
+  }
+}
+
+void JobBoard::perform_targets(BoardJob& job, WallTime now) {
+  for (const Job::Effect& effect : job.targets->take_effects()) {
+    job.changed = true;
+    proto::TrackerMessage message;
+    if (const auto* offer = std::get_if<Job::Offer>(&effect)) {
+      offer_push(job, *offer);
+    } else if (const auto* withdraw = std::get_if<Job::Withdraw>(&effect)) {
+      message.mutable_cancel()->set_job(job.record.number());
+      agents_.send(withdraw->node, message);
+    } else if (const auto* rate = std::get_if<Job::SetRate>(&effect)) {
+      message.mutable_rate()->set_job(job.record.number());
+      message.mutable_rate()->set_bytes_per_second(rate->bytes_per_second);
+      agents_.send(rate->node, message);
+    } else {
+      finish(job, now);
+    }
+  }
+}
+
+void JobBoard::offer_push(BoardJob& job, const Job::Offer& offer) {
+  const ContentId content = content_of(job);
+  const auto* record = catalogue_.content(content);
+  auto root_record = catalogue_.read_root_record(content);
+  if (record == nullptr || !root_record) {
+    job.targets->on_impossible(root_record ? "the content is unknown" : root_record.error().detail,
+                               wall_now());
+    return;
+  }
+  proto::TrackerMessage message;
+  auto& push = *message.mutable_push();
+  push.set_job(job.record.number());
+  push.set_root_record(*root_record);
+  push.set_path(job.record.path());
+  push.set_original_name(record->original_name());
+  push.set_rate_bytes_per_second(offer.bytes_per_second);
+  const auto members = swarms_[content].handout(offer.node, HandoutRules{}, rng_);
+  add_peers(job, offer.node, members, push.mutable_peers());
+  agents_.send(offer.node, message);
+}
+
+void JobBoard::add_peers(const BoardJob&, NodeId node, std::vector<Swarm::Member> members,
+                         google::protobuf::RepeatedPtrField<proto::PeerAddress>* out) const {
+  for (const Swarm::Member& member : members) {
+    const NodeEntry* entry = std::as_const(registry_).find(member.node);
+    if (entry == nullptr || !entry->online || entry->address.empty() || member.node == node) {
+      continue;
+    }
+    proto::PeerAddress& peer = *out->Add();
+    peer.set_node_id(member.node.str());
+    peer.set_address(entry->address);
+    peer.set_seed(member.seed);
+  }
+}
+
+void JobBoard::on_holdings(NodeId node, const proto::Holdings& holdings) {
+  if (holdings.first()) {
+    for (auto& [content, swarm] : swarms_) swarm.on_gone(node);
+  }
+  for (const proto::Holding& holding : holdings.holdings()) {
+    const auto content = ContentId::from_raw(holding.content_id());
+    if (!content) continue;
+    Swarm& swarm = swarms_[*content];
+    const auto before = swarm.holders().find(node);
+    const bool news = holding.complete() &&
+                      (before == swarm.holders().end() || !before->second.complete);
+    if (holding.gone()) {
+      swarm.on_gone(node);
+      continue;
+    }
+    swarm.on_holder(node, {holding.complete(), holding.bytes(), holding.path()});
+    if (!news) continue;
+    // A seed that came, or came back at another address: whoever wants the content hears of it.
+    for (auto& [id, job] : jobs_) {
+      if (job.finished() || !job.targets || content_of(job) != *content) continue;
+      for (const TaskStatus& task : job.targets->tasks()) {
+        if (is_final(task.state) || task.node == node || !job.targets->is_online(task.node)) continue;
+        proto::TrackerMessage message;
+        message.mutable_peers()->set_content_id(holding.content_id());
+        add_peers(job, task.node, {{node, true}}, message.mutable_peers()->mutable_peers());
+        if (message.peers().peers_size() > 0) agents_.send(task.node, message);
+      }
+    }
+  }
+}
+
+void JobBoard::on_upload(NodeId node, const proto::UploadReport& report) {
+  const auto content = ContentId::from_raw(report.content_id());
+  if (!content) return;
+  Upload& upload = uploads_[{*content, node}];
+  // The agent counts from its own start.
+  upload.total += report.bytes_sent() >= upload.last_report
+                      ? report.bytes_sent() - upload.last_report
+                      : report.bytes_sent();
+  upload.last_report = report.bytes_sent();
+  for (auto& [id, job] : jobs_) {
+    if (!job.finished() && content_of(job) == *content) job.changed = true;
+  }
+}
+
+void JobBoard::finish(BoardJob& job, WallTime now) {
+  if (job.finished()) return;
+  const TaskCounts counts = job.shown().counts();
+  const bool good = counts[TaskState::succeeded] == counts.total();
+  job.record.set_state(job.record.cancelled() ? kCancelled : good ? kSucceeded : kFailed);
+  job.record.set_finished_unix_ms(unix_millis(now));
+  if (job.reserved) {
+    catalogue_.release(*job.reserved);
+    job.reserved.reset();
+  }
+  const ContentId content = content_of(job);
+  if (const auto swarm = swarms_.find(content); swarm != swarms_.end() && job.targets) {
+    for (const TaskStatus& task : job.targets->tasks()) swarm->second.on_wants_no_more(task.node);
+  }
+  StateBatch batch;
+  store_tasks(job, batch);
+  put_job(job.record, batch);
+  journal_.commit(std::move(batch));
+  log_info("jobs", "job ended",
+           {{"job", JobId{job.record.number()}.str()},
+            {"state", job.record.state()},
+            {"succeeded", counts[TaskState::succeeded]},
+            {"failed", counts[TaskState::failed]},
+            {"expired", counts[TaskState::expired]}});
+  job.changed = true;
+  tell_watchers(job);
+}
+
+// Puts the pages into `batch` whose tasks are in another state than stored.
+void JobBoard::store_tasks(BoardJob& job, StateBatch& batch) {
+  const auto& tasks = job.shown().tasks();
+  std::optional<std::size_t> page_stored;
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    if (job.stored_states[i] == tasks[i].state) continue;
+    job.stored_states[i] = tasks[i].state;
+    if (page_stored == i / kTasksOnPage) continue;
+    page_stored = i / kTasksOnPage;
+    if (batch.changes.size() >= 12) journal_.commit(std::exchange(batch, {}));
+    put_task_page(job.record.number(), tasks, i, batch);
+  }
+}
+
+void JobBoard::on_tick(WallTime now) {
+  for (auto& [id, job] : jobs_) {
+    if (job.finished()) continue;
+    if (job.source) job.source->on_tick(now);
+    if (job.targets && job.record.state() == kRunning) job.targets->on_tick(now);
+    perform(job, now);
+    if (job.finished()) continue;
+    StateBatch batch;
+    store_tasks(job, batch);
+    if (!batch.changes.empty()) journal_.commit(std::move(batch));
+    tell_watchers(job);
+  }
+}
+
+void JobBoard::tell_watchers(BoardJob& job) {
+  const Time now = monotonic_now();
+  if (!job.changed && now - job.told < kHeartbeat) return;
+  job.changed = false;
+  job.told = now;
+  // A watcher may unwatch, itself or others.
+  std::vector<std::uint64_t> handles;
+  for (const auto& [handle, watch] : watches_) {
+    if (watch.job.number == job.record.number()) handles.push_back(handle);
+  }
+  for (const std::uint64_t handle : handles) {
+    const auto found = watches_.find(handle);
+    if (found == watches_.end()) continue;
+    const Watcher watcher = found->second.watcher;
+    watcher(job);
+  }
+}
+
+const BoardJob* JobBoard::find(JobId id) const {
+  const auto found = jobs_.find(id);
+  return found == jobs_.end() ? nullptr : &found->second;
+}
+
+std::vector<const BoardJob*> JobBoard::newest_first() const {
+  std::vector<const BoardJob*> list;
+  for (auto it = jobs_.rbegin(); it != jobs_.rend(); ++it) list.push_back(&it->second);
+  return list;
+}
+
+const Swarm* JobBoard::swarm_of(const ContentId& id) const {
+  const auto found = swarms_.find(id);
+  return found == swarms_.end() ? nullptr : &found->second;
+}
+
+std::size_t JobBoard::running() const {
+  std::size_t count = 0;
+  for (const auto& [id, job] : jobs_) count += job.finished() ? 0 : 1;
+  return count;
+}
+
+std::uint64_t JobBoard::source_bytes_sent(const BoardJob& job) const {
+  if (!job.targets) return 0;
+  std::uint64_t sum = 0;
+  const ContentId content = content_of(job);
+  for (auto it = uploads_.lower_bound({content, NodeId{}});
+       it != uploads_.end() && it->first.first == content; ++it) {
+    if (job.targets->index_of(it->first.second)) continue;
+    const auto before = job.uploads_before.find(it->first.second);
+    sum += it->second.total - (before == job.uploads_before.end() ? 0 : before->second);
+  }
+  return sum;
+}
+
+std::uint64_t JobBoard::watch(JobId id, Watcher watcher) {
+  watches_[++last_watch_] = {id, std::move(watcher)};
+  return last_watch_;
+}
+
+void JobBoard::unwatch(std::uint64_t handle) { watches_.erase(handle); }
+
+}  // namespace p2p

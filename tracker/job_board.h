@@ -1,0 +1,142 @@
+// All jobs of the cluster: making them, telling agents, keeping what becomes of them.
+//
+// Control thread only. A job and its frozen targets are in the store before any agent hears of it;
+// task states follow in batches, at most 250 ms later, and can be rebuilt from what agents report.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/rng.h"
+#include "core/jobs/job.h"
+#include "core/swarm/swarm.h"
+#include "io/disk/disk_pool.h"
+#include "proto/api.pb.h"
+#include "proto/control.pb.h"
+#include "proto/records.pb.h"
+#include "tracker/catalogue.h"
+#include "tracker/journal.h"
+#include "tracker/job_records.h"
+#include "tracker/registry.h"
+
+namespace p2p {
+
+// One job as the board keeps it.
+struct BoardJob {
+  proto::JobRecord record;
+  // Hashing at the node that has the file, for a publish and for a push from NODE:/path.
+  std::optional<Job> source;
+  // The targets of a push. Told nothing before the content is known.
+  std::optional<Job> targets;
+  std::optional<FileName> reserved;  // name that this job will publish
+
+  struct Meter {  // a task's rate, from its reports
+    std::uint64_t bytes = 0;
+    Time at{};
+    double rate = 0;
+  };
+  std::map<NodeId, Meter> meters;
+  std::map<NodeId, std::uint64_t> uploads_before;  // what others had sent of the content before
+  std::vector<TaskState> stored_states;
+  bool changed = true;  // since watchers were last told
+  Time told{};          // when watchers were last told
+
+  // The tasks that operators see.
+  const Job& shown() const { return record.kind() == "publish" ? *source : *targets; }
+  bool finished() const { return record.finished_unix_ms() != 0; }
+};
+
+class JobBoard {
+ public:
+  // What the board needs of the rest of the tracker.
+  struct Agents {
+    virtual void send(NodeId node, const proto::TrackerMessage& message) = 0;
+
+   protected:
+    ~Agents() = default;
+  };
+
+  JobBoard(boost::asio::io_context& loop, Registry& registry, Catalogue& catalogue,
+           Journal& journal, DiskPool& disk, Agents& agents, Rng rng);
+
+  Status load(StateStore& store, WallTime now);
+
+  // Checks everything that can be checked before anything is stored; `done` is called when the job
+  // is durable and has begun.
+  void create(const proto::CreateJobRequest& request, const std::string& created_by, WallTime now,
+              std::function<void(Result<JobId>)> done);
+  Status cancel(JobId id, WallTime now);
+
+  void on_agent_online(NodeId node, WallTime now);
+  void on_agent_offline(NodeId node, WallTime now);
+  void on_task_update(NodeId node, const proto::TaskUpdate& update, WallTime now);
+  void on_body_piece(NodeId node, const proto::BodyPiece& piece);
+  void on_holdings(NodeId node, const proto::Holdings& holdings);
+  void on_upload(NodeId node, const proto::UploadReport& report);
+  // Every 250 ms: deadlines, task states to the store, watchers.
+  void on_tick(WallTime now);
+
+  const BoardJob* find(JobId id) const;
+  std::vector<const BoardJob*> newest_first() const;
+  const Swarm* swarm_of(const ContentId& id) const;
+  std::size_t running() const;
+  std::uint64_t source_bytes_sent(const BoardJob& job) const;
+
+  // Called with the job on changes, at most four times a second, and at once when it has finished.
+  using Watcher = std::function<void(const BoardJob&)>;
+  std::uint64_t watch(JobId id, Watcher watcher);
+  void unwatch(std::uint64_t handle);
+
+ private:
+  struct Plan;  // a job that is being made
+
+  Result<Plan> plan(const proto::CreateJobRequest& request, WallTime now);
+  Status plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now);
+  Status plan_publish(const std::string& node, const std::string& path, const std::string& name,
+                      Plan& plan, WallTime now);
+  void begin(BoardJob& job, WallTime now);
+  void begin_targets(BoardJob& job, WallTime now);
+  void perform(BoardJob& job, WallTime now);
+  void perform_source(BoardJob& job, WallTime now);
+  void perform_targets(BoardJob& job, WallTime now);
+  void offer_push(BoardJob& job, const Job::Offer& offer);
+  void add_peers(const BoardJob& job, NodeId node, std::vector<Swarm::Member> members,
+                 google::protobuf::RepeatedPtrField<proto::PeerAddress>* out) const;
+  void take_published(BoardJob& job, NodeId node, const proto::TaskUpdate& update);
+  void on_manifest_stored(JobId id, NodeId node, TaskReport report, proto::ContentRecord content,
+                          Status stored);
+  void finish(BoardJob& job, WallTime now);
+  void meter(BoardJob& job, NodeId node, std::uint64_t bytes, Time now);
+  void store_tasks(BoardJob& job, StateBatch& batch);
+  void tell_watchers(BoardJob& job);
+  ContentId content_of(const BoardJob& job) const;
+
+  boost::asio::io_context& loop_;
+  Registry& registry_;
+  Catalogue& catalogue_;
+  Journal& journal_;
+  DiskPool& disk_;
+  Agents& agents_;
+  Rng rng_;
+  std::map<JobId, BoardJob> jobs_;
+  std::uint64_t last_number_ = 0;
+  std::map<ContentId, Swarm> swarms_;
+  std::map<std::pair<NodeId, ContentId>, std::string> bodies_;  // arriving in pieces
+  struct Upload {
+    std::uint64_t last_report = 0;
+    std::uint64_t total = 0;
+  };
+  std::map<std::pair<ContentId, NodeId>, Upload> uploads_;
+  struct Watch {
+    JobId job;
+    Watcher watcher;
+  };
+  std::map<std::uint64_t, Watch> watches_;
+  std::uint64_t last_watch_ = 0;
+};
+
+}  // namespace p2p

@@ -1,0 +1,143 @@
+// Making a job: everything that can be wrong with a request is said before anything is stored.
+#include <algorithm>
+
+#include "core/model/destination.h"
+#include "core/model/target_expression.h"
+#include "io/runtime/wall_clock.h"
+#include "tracker/job_board.h"
+#include "tracker/job_plan.h"
+
+namespace p2p {
+namespace {
+
+constexpr std::uint64_t kDefaultOfflineTtl = 600;
+constexpr std::uint64_t kMaxOfflineTtl = 30ull * 24 * 3600;
+
+}  // namespace
+
+Status JobBoard::plan_publish(const std::string& node_name, const std::string& path,
+                              const std::string& name, Plan& plan, WallTime now) {
+  const NodeEntry* node = registry_.find(node_name);
+  if (node == nullptr) return Registry::unknown_node(node_name);
+  if (!node->online) {
+    return Error{Errc::unavailable, "node " + node_name + " is offline: start p2pd run there, or "
+                                        "publish from a node that is online"};
+  }
+  if (Status valid = check_source_path(path); !valid) return valid;
+  if (!name.empty()) {
+    auto parsed = parse_file_name(name);
+    if (!parsed) return parsed.error();
+    auto reserved = catalogue_.reserve(*parsed);
+    if (!reserved) return reserved.error();
+    plan.job.reserved = *reserved;
+    plan.job.record.set_name(reserved->str());
+    plan.job.record.set_file_name(reserved->str());
+  }
+  plan.job.record.set_publish_node(node->id.str());
+  plan.job.record.set_source(node_name + ":" + path);
+  plan.job.record.set_state(kPreparing);
+  TaskStatus task;
+  task.node = node->id;
+  plan.job.source.emplace(std::vector{task}, JobRules{}, now);
+  return {};
+}
+
+Status JobBoard::plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now) {
+  auto& record = plan.job.record;
+  auto source = parse_source(spec.source());
+  if (!source) return source.error();
+  auto expression = parse_targets(spec.targets());
+  if (!expression) return expression.error();
+  const auto candidates = registry_.candidates();
+  auto targets = select(*expression, candidates);
+  if (!targets) return targets.error();
+
+  record.set_source(spec.source());
+  record.set_targets(spec.targets());
+  record.set_path(spec.path());
+  record.set_limit_bytes_per_second(spec.limit_bytes_per_second());
+  record.set_target_count(static_cast<std::uint32_t>(targets->size()));
+  const std::uint64_t ttl =
+      spec.offline_ttl_seconds() == 0 ? kDefaultOfflineTtl : spec.offline_ttl_seconds();
+  if (ttl > kMaxOfflineTtl) {
+    return Error{Errc::invalid_argument, "a ttl of more than 30 days: choose a shorter one"};
+  }
+  record.set_offline_ttl_seconds(ttl);
+  record.set_state(kRunning);
+
+  std::string base_name = "file";
+  if (const auto* path = std::get_if<NodePath>(&*source)) {
+    base_name = base_name_of(path->path);
+    if (Status planned = plan_publish(path->node, path->path, "", plan, now); !planned) {
+      return planned;
+    }
+  } else {
+    const proto::ContentRecord* content = nullptr;
+    if (const auto* name = std::get_if<FileName>(&*source)) {
+      const proto::FileRecord* file = catalogue_.find(*name);
+      if (file == nullptr) return Catalogue::unknown_file(name->str());
+      record.set_file_name(file->domain() + "/" + file->name() + "@" + file->version());
+      content = catalogue_.content(*ContentId::from_raw(file->content_id()));
+    } else {
+      content = catalogue_.content(std::get<ContentId>(*source));
+    }
+    if (content == nullptr) return Catalogue::unknown_file(spec.source());
+    record.set_content_id(content->content_id());
+    base_name = content->original_name();
+  }
+
+  // Nodes that have connected once have said what their roots are: a destination outside of them is
+  // refused here, before anything starts. The node checks again.
+  std::vector<TaskStatus> tasks;
+  for (const NodeId id : *targets) {
+    const NodeEntry* node = registry_.find(id);
+    if (node->last_seen != WallTime{}) {
+      auto resolved = resolve_destination(spec.path(), node->roots, node->record.name(), base_name);
+      if (!resolved) return resolved.error();
+    }
+    TaskStatus task;
+    task.node = id;
+    task.detail = node->online ? "" : "offline";
+    if (const auto* content = catalogue_.content(content_of(plan.job))) {
+      task.bytes_total = content->data_bytes();
+    }
+    tasks.push_back(std::move(task));
+  }
+  plan.job.targets.emplace(std::move(tasks), rules_of(record), now);
+  return {};
+}
+
+Result<JobBoard::Plan> JobBoard::plan(const proto::CreateJobRequest& request, WallTime now) {
+  Plan plan;
+  auto& record = plan.job.record;
+  if (request.has_publish() == request.has_push()) {
+    return Error{Errc::invalid_argument, "a job is either a publish or a push: give exactly one"};
+  }
+  if (request.has_publish()) {
+    record.set_kind("publish");
+    if (request.publish().name().empty()) {
+      return Error{Errc::invalid_argument,
+                   "publish: a name is missing: give one such as images/base (--name)"};
+    }
+    const auto& spec = request.publish();
+    if (Status planned = plan_publish(spec.node(), spec.path(), spec.name(), plan, now); !planned) {
+      return planned.error();
+    }
+  } else {
+    record.set_kind("push");
+    if (Status planned = plan_push(request.push(), plan, now); !planned) return planned.error();
+  }
+  record.set_created_unix_ms(unix_millis(now));
+  return plan;
+}
+
+JobRules rules_of(const proto::JobRecord& record) {
+  JobRules rules;
+  rules.offline_ttl = std::chrono::seconds(record.offline_ttl_seconds());
+  if (record.limit_bytes_per_second() > 0) {
+    rules.bytes_per_second = record.limit_bytes_per_second();
+  }
+  return rules;
+}
+
+}  // namespace p2p

@@ -1,0 +1,163 @@
+#include "tracker/registry.h"
+
+#include "core/base/units.h"
+#include "core/model/node_set.h"
+#include "io/identity/token.h"
+#include "io/runtime/wall_clock.h"
+
+namespace p2p {
+namespace {
+
+constexpr std::string_view kNodePrefix = "node/";
+constexpr std::string_view kTokenPrefix = "token/";
+
+// Two levels, so that no level has more than 1,000 children before there are 256,000 nodes.
+std::string node_key(const std::string& id) {
+  return std::string(kNodePrefix) + id.substr(0, 2) + "/" + id;
+}
+
+std::string token_key(const std::string& id) { return std::string(kTokenPrefix) + id; }
+
+Error bad_record(std::string_view key) {
+  return Error{Errc::corrupt, "state store: record " + std::string(key) + " cannot be read"};
+}
+
+}  // namespace
+
+Result<Registry> Registry::load(StateStore& store) {
+  Registry registry;
+  std::optional<Error> bad;
+  const Status nodes = store.scan(kNodePrefix, [&](std::string_view key, const auto& entry) {
+    proto::NodeRecord record;
+    std::optional<NodeId> id;
+    if (record.ParseFromString(entry.value)) id = NodeId::parse(record.id());
+    if (!id) {
+      bad = bad_record(key);
+      return false;
+    }
+    if (!record.removed()) registry.by_name_[record.name()] = *id;
+    NodeEntry node;
+    node.id = *id;
+    node.record = std::move(record);
+    registry.nodes_.emplace(*id, std::move(node));
+    return true;
+  });
+  if (!nodes) return nodes.error();
+  const Status tokens = store.scan(kTokenPrefix, [&](std::string_view key, const auto& entry) {
+    proto::TokenRecord record;
+    if (!record.ParseFromString(entry.value)) {
+      bad = bad_record(key);
+      return false;
+    }
+    registry.tokens_[record.id()] = std::move(record);
+    return true;
+  });
+  if (!tokens) return tokens.error();
+  if (bad) return *bad;
+  return registry;
+}
+
+NodeEntry* Registry::find(NodeId id) {
+  const auto found = nodes_.find(id);
+  return found == nodes_.end() || found->second.record.removed() ? nullptr : &found->second;
+}
+
+const NodeEntry* Registry::find(NodeId id) const { return const_cast<Registry*>(this)->find(id); }
+
+NodeEntry* Registry::find(const std::string& name_or_id) {
+  if (const auto found = by_name_.find(name_or_id); found != by_name_.end()) {
+    return find(found->second);
+  }
+  if (const auto id = NodeId::parse(name_or_id)) return find(*id);
+  return nullptr;
+}
+
+Error Registry::unknown_node(const std::string& name) {
+  return Error{Errc::not_found, "no node named '" + name + "': p2pctl node list shows them"};
+}
+
+std::vector<TargetCandidate> Registry::candidates() const {
+  std::vector<TargetCandidate> list;
+  for (const auto& [id, node] : nodes_) {
+    if (node.record.removed()) continue;
+    list.push_back({id, node.record.name(),
+                    {node.record.labels().begin(), node.record.labels().end()}});
+  }
+  return list;
+}
+
+void Registry::put_token(proto::TokenRecord token, StateBatch& batch) {
+  batch.put(token_key(token.id()), token.SerializeAsString());
+  tokens_[token.id()] = std::move(token);
+}
+
+Result<proto::NodeRecord> Registry::join(const Join& request, WallTime now, StateBatch& batch) {
+  const auto found = tokens_.find(request.token_id);
+  if (found == tokens_.end() ||
+      !equal_in_constant_time(secret_hash(request.token_secret), found->second.secret_hash())) {
+    return Error{Errc::denied,
+                 "this token is not known here: make a new one with p2pctl token create"};
+  }
+  proto::TokenRecord& token = found->second;
+  if (unix_seconds(now) >= token.expires_unix()) {
+    return Error{Errc::denied,
+                 "the token expired at " + rfc3339(from_unix_seconds(token.expires_unix())) +
+                     ": make a new one with p2pctl token create"};
+  }
+  if (token.uses_left() == 0) {
+    return Error{Errc::denied,
+                 "the token is used up: make a new one with p2pctl token create (--uses N for "
+                 "several nodes)"};
+  }
+  if (const Status valid = check_node_name(request.name); !valid) return valid.error();
+  if (by_name_.contains(request.name)) {
+    return Error{Errc::already_exists, "a node named '" + request.name +
+                                           "' is already in the cluster: choose another --name"};
+  }
+  proto::NodeRecord record;
+  record.set_id(new_uuid());
+  record.set_name(request.name);
+  record.set_enrolled_unix(unix_seconds(now));
+  record.set_token_id(token.id());
+  auto& labels = *record.mutable_labels();
+  for (const auto& [key, value] : request.labels) {
+    if (const Status valid = check_label_key(key); !valid) return valid.error();
+    if (const Status valid = check_label_value(value); !valid) return valid.error();
+    labels[key] = value;
+  }
+  // What the operator put on the token wins over what the node says of itself.
+  for (const auto& [key, value] : token.labels()) labels[key] = value;
+
+  token.set_uses_left(token.uses_left() - 1);
+  batch.put(token_key(token.id()), token.SerializeAsString());
+  batch.put(node_key(record.id()), record.SerializeAsString());
+  const auto id = NodeId::parse(record.id());
+  NodeEntry node;
+  node.id = *id;
+  node.record = record;
+  nodes_.emplace(*id, std::move(node));
+  by_name_[record.name()] = *id;
+  return record;
+}
+
+Status Registry::set_labels(NodeEntry& node, const std::map<std::string, std::string>& labels,
+                            StateBatch& batch) {
+  auto changed = node.record;
+  for (const auto& [key, value] : labels) {
+    if (Status valid = check_label_key(key); !valid) return valid;
+    if (Status valid = check_label_value(value); !valid) return valid;
+    if (value.empty()) {
+      changed.mutable_labels()->erase(key);
+    } else {
+      (*changed.mutable_labels())[key] = value;
+    }
+  }
+  if (changed.labels_size() > 64) {
+    return Error{Errc::invalid_argument, "node " + changed.name() + ": more than 64 labels"};
+  }
+  node.record = std::move(changed);
+  batch.put(node_key(node.record.id()), node.record.SerializeAsString());
+  return {};
+}
+
+}  // namespace p2p

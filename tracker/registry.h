@@ -1,0 +1,64 @@
+// The nodes and join tokens of a cluster: a mirror in memory of what the store holds.
+//
+// Control thread only. A change is made in memory at once and added to the caller's batch, which the
+// caller commits before it tells anybody (tracker/journal.h keeps the order).
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/ids.h"
+#include "core/base/result.h"
+#include "core/base/time.h"
+#include "core/model/target_expression.h"
+#include "io/state/state_store.h"
+#include "proto/records.pb.h"
+
+namespace p2p {
+
+struct NodeEntry {
+  NodeId id;
+  proto::NodeRecord record;
+  // Soft: what the agent said when it last connected.
+  bool online = false;
+  std::string address;  // where peers dial it
+  std::string version;
+  std::vector<std::string> roots;
+  std::vector<std::string> shares;
+  WallTime last_seen{};
+  WallTime certificate_expires{};
+};
+
+class Registry {
+ public:
+  static Result<Registry> load(StateStore& store);
+
+  NodeEntry* find(NodeId id);
+  const NodeEntry* find(NodeId id) const;
+  // By name, or by the UUID's text. Removed nodes are not found.
+  NodeEntry* find(const std::string& name_or_id);
+  // Names the node and says how to list those that exist.
+  static Error unknown_node(const std::string& name);
+  const std::map<NodeId, NodeEntry>& nodes() const { return nodes_; }
+  std::vector<TargetCandidate> candidates() const;
+
+  void put_token(proto::TokenRecord token, StateBatch& batch);
+  // Checks the token and the name, takes one use, and makes the node's record. Errors are what the
+  // joining side is told: they do not tell a wrong secret from an unknown token.
+  struct Join {
+    std::string token_id, token_secret, name;
+    std::map<std::string, std::string> labels;
+  };
+  Result<proto::NodeRecord> join(const Join& request, WallTime now, StateBatch& batch);
+  Status set_labels(NodeEntry& node, const std::map<std::string, std::string>& labels,
+                    StateBatch& batch);
+
+ private:
+  std::map<NodeId, NodeEntry> nodes_;
+  std::map<std::string, NodeId> by_name_;
+  std::map<std::string, proto::TokenRecord> tokens_;
+};
+
+}  // namespace p2p

@@ -1,0 +1,91 @@
+// The tracker: its parts, and the loop between them.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/config/config.h"
+#include "io/disk/disk_pool.h"
+#include "io/identity/cluster.h"
+#include "io/identity/tls_context.h"
+#include "io/net/http_server.h"
+#include "io/net/listener.h"
+#include "io/state/state_store.h"
+#include "tracker/agent_session.h"
+#include "tracker/api.h"
+#include "tracker/catalogue.h"
+#include "tracker/enrolment.h"
+#include "tracker/job_board.h"
+#include "tracker/journal.h"
+#include "tracker/registry.h"
+
+namespace p2p {
+
+struct TrackerSettings {
+  std::string data;
+  HostPort listen{"0.0.0.0", 7400};
+  HostPort api{"127.0.0.1", 7401};
+  std::string ready_file;  // written once both ports accept; empty: none
+};
+
+// Everything happens on the thread that calls run(); one store thread writes, one pool reads and
+// writes manifests.
+class Tracker final : private AgentSession::Owner, private JobBoard::Agents {
+ public:
+  static Result<std::unique_ptr<Tracker>> open(const TrackerSettings& settings);
+  ~Tracker();
+
+  // Until SIGINT or SIGTERM.
+  void run();
+
+ private:
+  struct Loaded {
+    Cluster cluster;
+    Credentials credentials;
+    std::unique_ptr<StateStore> store;
+    Registry registry;
+    Catalogue catalogue;
+  };
+
+  Tracker(const TrackerSettings& settings, Loaded loaded);
+  Status start();
+  Status make_contexts();
+  void accept(Listener::Socket socket, std::string peer);
+  void tick();
+  void renew_own_certificate(WallTime now);
+  void greet(AgentSession& session, const proto::AgentHello& hello);
+
+  void on_session_open(AgentSession& session) override;
+  void on_session_message(AgentSession& session, const proto::AgentMessage& message) override;
+  void on_session_closed(AgentSession& session, const Error& why) override;
+  void send(NodeId node, const proto::TrackerMessage& message) override;
+
+  TrackerSettings settings_;
+  boost::asio::io_context loop_{1};
+  Credentials credentials_;
+  std::unique_ptr<StateStore> store_;
+  Registry registry_;
+  Catalogue catalogue_;
+  Journal journal_;
+  DiskPool disk_;
+  Enrolment enrolment_;
+  JobBoard board_;
+  std::optional<TlsContext> agent_tls_;
+  std::optional<TlsContext> api_tls_;
+  Api api_;
+  std::unique_ptr<HttpServer> http_;
+  Listener listener_;
+  boost::asio::steady_timer timer_;
+  boost::asio::signal_set signals_;
+  std::map<AgentSession*, std::unique_ptr<AgentSession>> sessions_;
+  std::map<NodeId, AgentSession*> by_node_;
+  WallTime renewal_checked_{};
+};
+
+}  // namespace p2p
