@@ -1,4 +1,6 @@
 // p2pd: the agent on every server.
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -126,6 +128,10 @@ int do_run(RunOptions& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Payload buffers are made on data threads and freed on disk threads, many a millisecond: giving
+  // their pages back to the kernel each time costs more than what is done with them.
+  ::mallopt(M_MMAP_THRESHOLD, 8 * 1024 * 1024);
+  ::mallopt(M_TRIM_THRESHOLD, 32 * 1024 * 1024);
   CLI::App app{"p2pd: receives, relays and publishes files on this server"};
   app.set_version_flag("--version", std::string("p2pd ") + p2p::kSoftwareVersion);
   app.require_subcommand(1);

@@ -24,7 +24,8 @@ bool read_if_cached(const ServeSource& source, std::uint64_t offset, std::span<s
   }
   iovec part{into.data(), into.size()};
   const ssize_t count =
-      ::preadv2(source.file.get(), &part, 1, static_cast<off_t>(offset), RWF_NOWAIT);
+      ::preadv2(source.file.get(), &part, 1, static_cast<off_t>(offset),
+                source.always_cached ? 0 : RWF_NOWAIT);
   return count == static_cast<ssize_t>(into.size());
 }
 

@@ -17,8 +17,11 @@ struct ServeSource {
   Fd file;             // data: the file itself or the part that it is being written to
   std::string memory;  // body
   std::string name;    // for error texts
+  bool always_cached = false;  // on a file system in memory: a plain read never waits for a device
 
   bool in_memory() const { return !file; }
+  // Call once `file` is set.
+  void look_at_file_system();
 };
 
 using ServeSourcePtr = std::shared_ptr<const ServeSource>;

@@ -8,6 +8,9 @@
 namespace p2p {
 namespace {
 
+// Four chunk-times of delay cost 1 % of the time of 64 nodes and 2048 chunks (research, 4.5); each
+// frame to each neighbour costs some 50 us of CPU at both ends together.
+constexpr int kHaveChunkTimes = 4;
 constexpr Duration kHaveSoonest = std::chrono::milliseconds(5);
 constexpr Duration kHaveLatest = std::chrono::milliseconds(100);
 
@@ -172,7 +175,7 @@ void SpaceFetch::on_copied(ChunkIndex chunk) {
   perform();
 }
 
-// News waits for two chunk-times, so that one frame carries several, but never long: what a peer
+// News waits for a few chunk-times, so that one frame carries several, but never long: what a peer
 // does not know of it cannot fetch.
 void SpaceFetch::announce(ChunkIndex chunk) {
   const Time now = monotonic_now();
@@ -180,7 +183,7 @@ void SpaceFetch::announce(ChunkIndex chunk) {
   last_ready_ = now;
   unannounced_.push_back(chunk);
   if (unannounced_.size() > 1) return;
-  have_timer_.expires_after(std::clamp(2 * chunk_time_, kHaveSoonest, kHaveLatest));
+  have_timer_.expires_after(std::clamp(kHaveChunkTimes * chunk_time_, kHaveSoonest, kHaveLatest));
   have_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
     if (!error && *alive) flush_haves();
   });

@@ -59,7 +59,7 @@ struct Transfer::BodySink final : SpaceFetch::Sink {
 template <class Work, class Then>
 void Transfer::on_disk(Work work, Then then) {
   // One lane for each job: what is done about a part on disk is done in order.
-  parts_.disk.post(order_.job.number, [this, alive = alive_, &control = parts_.control,
+  parts_.disk.post(steps_lane(), [this, alive = alive_, &control = parts_.control,
                                        work = std::move(work), then = std::move(then)]() mutable {
     auto result = std::make_shared<decltype(work())>(work());
     boost::asio::post(control, [this, alive, result, then = std::move(then)]() mutable {
@@ -221,6 +221,7 @@ void Transfer::prepared(Prepared prepared) {
   part_->space = ChunkSpace(manifest_->file().tree, manifest_->file().data);
   part_->file = std::move(prepared.file);
   part_->name = final_path_;
+  part_->look_at_file_system();
   part_facts_ = prepared.facts;
   durable_ = prepared.have;
 
@@ -317,7 +318,8 @@ SpaceFetch* Transfer::fetch_of(const SpaceKey& space) {
 
 void Transfer::write(ArrivedData data, std::function<void(Status)> done) {
   auto shared = std::make_shared<ArrivedData>(std::move(data));
-  parts_.disk.post([part = part_, shared, done = std::move(done), &control = parts_.control] {
+  // A lane of its own: two threads that write one file only wait for each other inside the kernel.
+  parts_.disk.post(writes_lane(), [part = part_, shared, done = std::move(done), &control = parts_.control] {
     const std::uint64_t offset = part->space.offset_of(shared->range.chunk) + shared->range.offset;
     Status written = write_all_at(part->file.get(), shared->payload(), offset, part->name);
     boost::asio::post(control,
@@ -427,7 +429,7 @@ void Transfer::cancel() {
 void Transfer::remove_part() {
   if (part_name_.empty()) return;
   owner_.unshare({order_.content, /*body=*/false});
-  parts_.disk.post(order_.job.number, [&parts = parts_, destination = destination_, name = part_name_,
+  parts_.disk.post(steps_lane(), [&parts = parts_, destination = destination_, name = part_name_,
                     id = order_.content] {
     const Status removed = parts.privileged.remove_part(destination, name);
     const Status erased = parts.parts.erase(id);

@@ -108,6 +108,8 @@ class Transfer final : private SpaceFetch::Sink {
   void end(TaskState state);
   void remove_part();
   std::optional<std::uint64_t> rate() const;
+  DiskPool::Lane steps_lane() const { return 2 * order_.job.number; }
+  DiskPool::Lane writes_lane() const { return 2 * order_.job.number + 1; }
 
   void write(ArrivedData data, std::function<void(Status)> done) override;
   void on_chunk_ready(ChunkIndex chunk) override;

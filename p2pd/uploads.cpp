@@ -61,6 +61,7 @@ void Uploads::open_held(const ContentId& content) {
       data->space = ChunkSpace(manifest->file().tree, manifest->file().data);
       data->file = std::move(*file);
       data->name = (*holding)->path();
+      data->look_at_file_system();
       auto body = std::make_shared<ServeSource>();
       body->space = ChunkSpace(manifest->root_record.body);
       body->memory = std::move(manifest->body_bytes);

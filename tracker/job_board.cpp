@@ -128,7 +128,7 @@ void JobBoard::begin_targets(BoardJob& job, WallTime now) {
   const ContentId content = content_of(job);
   Swarm& swarm = swarms_[content];
   // However long the hashing took, the nodes have their whole time to be reached.
-  if (job.source) job.targets.emplace(job.targets->tasks(), rules_of(job.record), now);
+  if (job.source) job.targets = Job(job.targets->tasks(), rules_of(job.record), now);
   job.uploads_before.clear();
   for (const auto& [key, upload] : uploads_) {
     if (key.first == content) job.uploads_before[key.second] = upload.total;

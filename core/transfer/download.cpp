@@ -30,6 +30,8 @@ std::uint32_t request_bytes_for(std::uint32_t chunk_bytes) {
 Download::Download(const ChunkSpace& space, const DownloadSettings& settings, Rng rng)
     : space_(space),
       settings_(settings),
+      slots_(std::clamp(settings.bytes_in_flight / space.chunk_bytes(),
+                        settings.chunks_in_flight_min, settings.chunks_in_flight_max)),
       request_bytes_(request_bytes_for(space.chunk_bytes())),
       picker_(space.count(), rng),
       have_(space.count()),
@@ -69,6 +71,7 @@ void Download::on_peer_left(NodeId id, Time now) {
 void Download::on_have(NodeId id, const std::vector<ChunkRun>& runs, Time now) {
   const auto found = peers_.find(id);
   if (found == peers_.end()) return;
+  const bool news = found->second.have.none();
   for (const ChunkRun& run : runs) {
     if (run.first > space_.count() || run.count > space_.count() - run.first) {
       drop(id, ChunkIndex{run.first}, "announced chunks that the file does not have", now);
@@ -78,6 +81,7 @@ void Download::on_have(NodeId id, const std::vector<ChunkRun>& runs, Time now) {
       if (found->second.have.set(i)) picker_.add_holder(ChunkIndex{i});
     }
   }
+  if (news && found->second.have.all()) found->second.origin = true;
   fill(now);
 }
 
@@ -240,34 +244,37 @@ void Download::fill(Time now) {
   }
 }
 
+std::uint32_t Download::under_way() const {
+  std::uint32_t count = 0;
+  for (const auto& [chunk, active] : active_) count += active.all_arrived ? 0 : 1;
+  return count;
+}
+
 bool Download::start_from_seed(Time now) {
   const std::uint32_t most =
       peers_.size() >= settings_.neighbours_that_relieve_a_seed ? 1 : settings_.chunks_from_one_peer;
-  std::uint32_t under_way = 0;
-  for (const auto& [chunk, active] : active_) under_way += active.all_arrived ? 0 : 1;
+  const std::uint32_t busy = under_way();
   // One slot beyond the others is kept for a seed.
-  if (under_way > settings_.chunks_in_flight) return false;
+  if (busy > slots_) return false;
   for (auto& [id, peer] : peers_) {
-    if (!peer.have.all() || peer.chunks >= most || !may_ask(peer, now)) continue;
+    if (!peer.origin || peer.chunks >= most || !may_ask(peer, now)) continue;
     const auto chunk = picker_.pick(peer.have);
     if (!chunk) continue;
     // What relays have too is fetched from them, as long as there are any to ask.
-    if (picker_.holders(*chunk) > 1 && most == 1 && under_way > 0) continue;
+    if (picker_.holders(*chunk) > 1 && most == 1 && busy > 0) continue;
     return start(id, peer, *chunk, now);
   }
   return false;
 }
 
 bool Download::start_from_relay(Time now) {
-  std::uint32_t under_way = 0;
-  for (const auto& [chunk, active] : active_) under_way += active.all_arrived ? 0 : 1;
-  if (under_way >= settings_.chunks_in_flight) return false;
+  if (under_way() >= slots_) return false;
   // The least busy relay first, so that a node's slots spread over its neighbours.
   for (std::uint32_t busy = 0; busy < settings_.chunks_from_one_peer; ++busy) {
     std::optional<ChunkIndex> best;
     NodeId best_peer;
     for (auto& [id, peer] : peers_) {
-      if (peer.have.all() || peer.chunks != busy || !may_ask(peer, now)) continue;
+      if (peer.origin || peer.chunks != busy || !may_ask(peer, now)) continue;
       const auto chunk = picker_.pick(peer.have);
       if (!chunk) continue;
       if (best && picker_.holders(*chunk) >= picker_.holders(*best)) continue;

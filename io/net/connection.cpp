@@ -2,7 +2,6 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
@@ -11,6 +10,8 @@
 #include <cstring>
 #include <optional>
 #include <vector>
+
+#include "io/net/tls_bio.h"
 
 namespace p2p {
 namespace {
@@ -26,29 +27,10 @@ constexpr std::size_t kTurnBytes = 1024 * 1024;
 constexpr std::size_t kRecordBytes = 16 * 1024;
 // Bytes that the kernel holds unsent: what is behind them can still be overtaken.
 constexpr int kUnsentLowWater = 128 * 1024;
+// Most bytes to wait for: the receive buffer must hold them, and a wake-up for each is cheap enough.
+constexpr std::size_t kLowWaterMax = 64 * 1024;
 // A peer that acknowledges nothing for this long is gone.
 constexpr int kUserTimeoutMs = 30'000;
-
-// A write BIO that appends to a vector: encryption never blocks, the socket is dealt with apart.
-int append_to_vector(BIO* bio, const char* bytes, int count) {
-  auto* out = static_cast<std::vector<std::uint8_t>*>(BIO_get_data(bio));
-  out->insert(out->end(), bytes, bytes + count);
-  return count;
-}
-
-long control_vector_bio(BIO*, int command, long, void*) {
-  return command == BIO_CTRL_FLUSH ? 1 : 0;
-}
-
-BIO_METHOD* vector_bio_method() {
-  static BIO_METHOD* const method = [] {
-    BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "vector");
-    BIO_meth_set_write(made, append_to_vector);
-    BIO_meth_set_ctrl(made, control_vector_bio);
-    return made;
-  }();
-  return method;
-}
 
 void set_options(int fd) {
   const int on = 1;
@@ -66,6 +48,7 @@ void set_options(int fd) {
 
 struct Connection::Tls {
   SSL* ssl = nullptr;
+  TlsRecordReader in;
   std::vector<std::uint8_t> out;
   std::size_t out_sent = 0;
 
@@ -95,12 +78,8 @@ Connection::Connection(asio::io_context& loop, Socket socket, const TlsContext& 
   tls_->out.reserve(kWriteBufferBytes + 2 * kRecordBytes);
   SSL_set_read_ahead(tls_->ssl, 1);
   SSL_set_default_read_buffer_len(tls_->ssl, kReadAheadBytes);
-  BIO* in = BIO_new_socket(socket_.native_handle(), BIO_NOCLOSE);
-  BIO* out = BIO_new(vector_bio_method());
-  P2P_CHECK(in != nullptr && out != nullptr);
-  BIO_set_data(out, &tls_->out);
-  BIO_set_init(out, 1);
-  SSL_set_bio(tls_->ssl, in, out);
+  tls_->in.fd = socket_.native_handle();
+  SSL_set_bio(tls_->ssl, make_reader_bio(tls_->in), make_vector_bio(tls_->out));
   if (side == Side::server) {
     SSL_set_accept_state(tls_->ssl);
   } else {
@@ -338,9 +317,23 @@ bool Connection::flush() {
   return !closed_;
 }
 
+// At 100 Mbit/s packets come one by one, and each would wake this thread. In the middle of a frame
+// it is known how many bytes are still to come: the kernel wakes us when they are there.
+void Connection::set_low_water() {
+  std::size_t wanted = 1;
+  if (open_ && header_have_ == kFrameHeaderBytes) {
+    wanted = tls_->in.missing_for(body_.size() - body_have_);
+  }
+  const int low_water = static_cast<int>(std::clamp<std::size_t>(wanted, 1, kLowWaterMax));
+  if (low_water == low_water_) return;
+  low_water_ = low_water;
+  ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof low_water);
+}
+
 void Connection::wait_readable() {
   if (reading_ || closed_) return;
   reading_ = true;
+  if (!draining_) set_low_water();
   socket_.async_wait(Socket::wait_read, [self = shared_from_this()](boost::system::error_code e) {
     self->reading_ = false;
     if (!e) self->pump();

@@ -113,6 +113,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void write_queued();
   bool encrypt_some();
   bool flush();
+  void set_low_water();
   void wait_readable();
   void wait_writable();
   void fail(const Error& why);
@@ -134,6 +135,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool in_read_ = false;
   bool in_write_ = false;
   bool draining_ = false;
+  int low_water_ = 1;
   bool closing_ = false;
 
   std::array<std::uint8_t, kFrameHeaderBytes> header_bytes_{};

@@ -104,7 +104,7 @@ TEST_CASE("A list of names is one step, however long", "[core][targets]") {
                                                 SetOperator::either});
 }
 
-TEST_CASE("- inside a word is a letter, and an operator after white space", "[core][targets]") {
+TEST_CASE("A dash inside a word is a letter, and an operator after white space", "[core][targets]") {
   CHECK(selected("db-1") == "db-1");
   CHECK(selected("role=db - db-1") == "db-2");
   CHECK(selected("role=db\t-db-1") == "db-2");
