@@ -22,7 +22,6 @@ namespace {
 
 constexpr Duration kTick = std::chrono::milliseconds(100);
 constexpr Duration kReportEvery = std::chrono::milliseconds(500);
-constexpr Duration kRenewalCheck = std::chrono::minutes(10);
 constexpr std::size_t kBodyPieceBytes = 256 * 1024;
 constexpr unsigned kDiskThreads = 4;
 constexpr std::size_t kDiskQueue = 1024;
@@ -54,8 +53,10 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentSettings& settings) {
   if (!contents) return contents.error();
   auto holdings = contents->holdings();
   if (!holdings) return holdings.error();
-  Loaded loaded{std::move(*node),  *id, std::move(*credentials), std::move(*privileged),
-                std::move(*store), std::move(*contents), std::move(*holdings)};
+  Loaded loaded{std::move(*node),        *id,
+                std::move(*credentials), std::move(*privileged),
+                std::move(*store),       std::move(*contents),
+                std::move(*holdings)};
   std::unique_ptr<Agent> agent(new Agent(settings, std::move(loaded)));
   if (const Status started = agent->start(); !started) return started.error();
   return agent;
@@ -81,12 +82,17 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded)
                  holdings_.erase(found);
                  disk_.post([this, content] {
                    const Status erased = contents_.erase_holding(content);
-                   if (!erased) log_warn("state", "a record stays", {{"why", erased.error().detail}});
+                   if (!erased)
+                     log_warn("state", "a record stays", {{"why", erased.error().detail}});
                  });
                }),
       timer_(control_),
       signals_(control_, SIGINT, SIGTERM),
+      renewal_(agent_credentials_folder(settings.data)),
       node_name_(node_.name) {
+  const TransferParts parts{control_, disk_, mesh_, contents_, parts_, *privileged_};
+  Transfers::Owner& owner = *this;
+  transfers_ = std::make_unique<Transfers>(parts, uploads_, owner, rng_.split());
   for (auto& record : loaded.holdings) {
     const auto content = ContentId::from_raw(record.content_id());
     if (!content) continue;
@@ -103,8 +109,7 @@ Agent::~Agent() {
   // Data threads first: they post to the disk pool; then the pool, whose jobs use everything else.
   mesh_.stop();
   disk_.stop();
-  waiting_.clear();
-  transfers_.clear();
+  transfers_.reset();
 }
 
 Status Agent::make_contexts() {
@@ -154,12 +159,15 @@ void Agent::run() {
 
 void Agent::tick() {
   const Time now = monotonic_now();
-  for (auto& [job, transfer] : transfers_) transfer->on_tick(now);
+  transfers_->on_tick(now);
   if (now - last_report_ >= kReportEvery) {
     last_report_ = now;
-    report_due(now);
+    report();
   }
-  renew_if_due(wall_now());
+  proto::AgentMessage renewal;
+  if (renewal_.due(credentials_, link_->up(), wall_now(), *renewal.mutable_renew())) {
+    link_->send(renewal);
+  }
   timer_.expires_after(kTick);
   timer_.async_wait([this](boost::system::error_code error) {
     if (!error) tick();
@@ -167,10 +175,8 @@ void Agent::tick() {
 }
 
 // Progress of what runs, and what was sent to others, twice a second.
-void Agent::report_due(Time) {
-  for (auto& [job, transfer] : transfers_) {
-    if (!is_final(transfer->state())) send_transfer(*transfer);
-  }
+void Agent::report() {
+  transfers_->report();
   for (const auto& [job, publishing] : publishing_) {
     proto::TaskUpdate update;
     update.set_job(job);
@@ -201,12 +207,15 @@ void Agent::on_tracker_up() {
   for (const std::string& root : privileged_->roots()) hello.add_roots(root);
   for (const std::string& share : privileged_->shares()) hello.add_shares(share);
   if (const auto validity = validity_of(credentials_.chain_pem)) {
-    hello.set_certificate_expires_unix(static_cast<std::uint64_t>(unix_seconds(validity->not_after)));
+    hello.set_certificate_expires_unix(
+        static_cast<std::uint64_t>(unix_seconds(validity->not_after)));
   }
   link_->send(message);
 }
 
-void Agent::on_tracker_down(const Error&) { renewal_key_.clear(); }
+void Agent::on_tracker_down(const Error&) {
+  renewal_.forget_request();
+}
 
 void Agent::on_tracker_message(const proto::TrackerMessage& message) {
   using Kind = proto::TrackerMessage::KindCase;
@@ -231,18 +240,17 @@ void Agent::on_tracker_message(const proto::TrackerMessage& message) {
       take_publish(message.publish());
       break;
     case Kind::kPush:
-      take_push(message.push());
+      transfers_->take_push(message.push(), node_name_);
       break;
     case Kind::kPeers:
-      know_peers(message.peers().peers());
+      transfers_->know_peers(message.peers().peers());
       break;
     case Kind::kRate:
-      if (const auto found = transfers_.find(message.rate().job()); found != transfers_.end()) {
-        found->second->set_rate(message.rate().bytes_per_second());
-      }
+      transfers_->set_rate(message.rate());
       break;
     case Kind::kCancel:
-      take_cancel(message.cancel().job());
+      transfers_->cancel(message.cancel().job());
+      publishing_.erase(message.cancel().job());
       break;
     case Kind::kCertificate:
       take_certificate(message.certificate());
@@ -292,37 +300,20 @@ void Agent::send_task(const proto::TaskUpdate& update) {
   link_->send(message);
 }
 
-// From two thirds of its life on a certificate is renewed, with a new key.
-void Agent::renew_if_due(WallTime now) {
-  if (now - renewal_checked_ < kRenewalCheck) return;
-  renewal_checked_ = now;
-  const auto validity = validity_of(credentials_.chain_pem);
-  if (!validity || !renewal_due(*validity, now)) return;
-  if (!link_->up()) {
-    renewal_checked_ = WallTime{};  // as soon as there is a tracker again
-    return;
-  }
-  auto key = generate_key();
-  auto csr = key ? make_csr(*key) : Result<std::string>(key.error());
-  if (!csr) {
-    log_error("agent", "cannot ask for a new certificate", {{"why", csr.error().detail}});
-    return;
-  }
-  renewal_key_ = *key;
-  proto::AgentMessage message;
-  message.mutable_renew()->set_csr_pem(*csr);
+void Agent::send_to_tracker(const proto::AgentMessage& message) {
   link_->send(message);
 }
 
+void Agent::on_held(const proto::HoldingRecord& record) {
+  const auto content = ContentId::from_raw(record.content_id());
+  P2P_CHECK(content.has_value());
+  holdings_[*content] = record;
+  announce(record, /*gone=*/false);
+}
+
 void Agent::take_certificate(const proto::Certificate& certificate) {
-  if (renewal_key_.empty()) return;
-  Credentials renewed{std::exchange(renewal_key_, {}), certificate.chain_pem(),
-                      certificate.bundle_pem()};
-  Status done = save_credentials(agent_credentials_folder(settings_.data), renewed);
-  if (done) {
-    credentials_ = std::move(renewed);
-    done = make_contexts();
-  }
+  Status done = renewal_.take(certificate, credentials_);
+  if (done) done = make_contexts();
   if (done) {
     log_info("agent", "certificate renewed");
   } else {
@@ -372,8 +363,7 @@ void Agent::published(std::uint64_t job, Result<Publisher::Done> done) {
     // What was opened of an older file at that place is not served any more.
     uploads_.unshare({manifest.id, false});
     uploads_.add_held(manifest.id);
-    holdings_[manifest.id] = record;
-    announce(record, /*gone=*/false);
+    on_held(record);
     update.set_state(std::string(to_string(TaskState::succeeded)));
     update.set_bytes_done(manifest.root_record.total_bytes);
     update.set_bytes_total(manifest.root_record.total_bytes);
@@ -387,176 +377,28 @@ void Agent::published(std::uint64_t job, Result<Publisher::Done> done) {
   boost::asio::post(control_, [this, job] { publishing_.erase(job); });
 }
 
-// ---- push --------------------------------------------------------------------------------------
-
-void Agent::take_push(const proto::PushTask& task) {
-  const ContentId content = content_id_of(task.root_record());
-  know_peers(task.peers());
-  if (const auto running = transfers_.find(task.job()); running != transfers_.end()) {
-    // Offered again after the tracker or the connection was away: it goes on as it was.
-    running->second->set_rate(task.rate_bytes_per_second());
-    return send_transfer(*running->second);
-  }
-  const bool waits = std::any_of(waiting_.begin(), waiting_.end(), [&](const auto& transfer) {
-    return transfer->order().job.number == task.job();
-  });
-  if (waits) return;
-  PushOrder order;
-  order.job = JobId{task.job()};
-  order.content = content;
-  order.root_record = task.root_record();
-  order.path = task.path();
-  order.original_name = task.original_name();
-  order.node_name = node_name_;
-  order.bytes_per_second = task.rate_bytes_per_second();
-  const TransferParts parts{control_, disk_, mesh_, contents_, parts_, *privileged_};
-  Transfer::Owner& owner = *this;
-  waiting_.push_back(std::make_unique<Transfer>(parts, owner, std::move(order), rng_.split()));
-  begin_waiting();
-}
-
-// Two transfers of one content would write one checkpoint: the later one waits and then copies.
-bool Agent::clashes(const Transfer& transfer) const {
-  return std::any_of(transfers_.begin(), transfers_.end(), [&](const auto& entry) {
-    return entry.second->order().content == transfer.order().content ||
-           entry.second->order().path == transfer.order().path;
-  });
-}
-
-void Agent::begin_waiting() {
-  for (auto it = waiting_.begin(); it != waiting_.end();) {
-    if (clashes(**it)) {
-      ++it;
-      continue;
-    }
-    std::unique_ptr<Transfer> transfer = std::move(*it);
-    it = waiting_.erase(it);
-    Transfer& begun = *transfer;
-    transfers_[begun.order().job.number] = std::move(transfer);
-    begun.begin();
-  }
-}
-
-void Agent::know_peers(const google::protobuf::RepeatedPtrField<proto::PeerAddress>& peers) {
-  for (const proto::PeerAddress& peer : peers) {
-    const auto node = NodeId::parse(peer.node_id());
-    const auto address = parse_host_port(peer.address());
-    if (node && address) mesh_.know(*node, *address, peer.seed());
-  }
-}
-
-void Agent::take_cancel(std::uint64_t job) {
-  if (const auto found = transfers_.find(job); found != transfers_.end()) found->second->cancel();
-  std::erase_if(waiting_, [&](const auto& transfer) {
-    return transfer->order().job.number == job;
-  });
-  publishing_.erase(job);
-}
-
-void Agent::send_transfer(Transfer& transfer) {
-  proto::TaskUpdate update;
-  update.set_job(transfer.order().job.number);
-  update.set_state(std::string(to_string(transfer.state())));
-  update.set_detail(transfer.detail());
-  update.set_bytes_done(transfer.bytes_done());
-  update.set_bytes_total(transfer.bytes_total());
-  update.set_bytes_received(transfer.bytes_received());
-  const auto sent = uploads_.bytes_sent().find(transfer.order().content);
-  if (sent != uploads_.bytes_sent().end()) update.set_bytes_sent(sent->second);
-  update.set_path(transfer.final_path());
-  update.set_durable(transfer.durable());
-  if (transfer.state() == TaskState::failed) {
-    update.set_error_code(std::string(to_string(transfer.error_code())));
-  }
-  send_task(update);
-}
-
-void Agent::on_transfer_changed(Transfer& transfer) {
-  // States are told at once, bytes with the next report.
-  if (is_final(transfer.state()) || transfer.bytes_done() == 0) send_transfer(transfer);
-  if (!is_final(transfer.state()) || removal_posted_) return;
-  removal_posted_ = true;
-  boost::asio::post(control_, [this] { remove_ended(); });
-}
-
-void Agent::remove_ended() {
-  removal_posted_ = false;
-  for (auto it = transfers_.begin(); it != transfers_.end();) {
-    if (!is_final(it->second->state())) {
-      ++it;
-      continue;
-    }
-    Transfer& ended = *it->second;
-    // What is served from now on does not hang on the transfer any more.
-    const SpaceKey data{ended.order().content, false};
-    if (ended.state() == TaskState::succeeded && ended.source()) {
-      uploads_.share(data, ended.source(), nullptr);
-    } else if (ended.state() != TaskState::succeeded) {
-      uploads_.unshare(data);
-    }
-    it = transfers_.erase(it);
-  }
-  if (transfers_.empty() && waiting_.empty()) mesh_.forget_all_but([](NodeId) { return false; });
-  begin_waiting();
-}
-
-void Agent::share(const SpaceKey& space, ServeSourcePtr source, const Bitfield* have) {
-  uploads_.share(space, std::move(source), have);
-}
-
-void Agent::unshare(const SpaceKey& space) { uploads_.unshare(space); }
-
-void Agent::on_landed(Transfer& transfer, const proto::HoldingRecord& record) {
-  const ContentId content = transfer.order().content;
-  uploads_.add_held(content);
-  holdings_[content] = record;
-  announce(record, /*gone=*/false);
-}
-
-void Agent::on_bad_peer(const ContentId& content, NodeId peer, ChunkIndex chunk,
-                        const std::string& reason) {
-  proto::AgentMessage message;
-  auto& report = *message.mutable_report();
-  report.set_node_id(peer.str());
-  report.set_content_id(std::string(content.digest.view()));
-  report.set_chunk(chunk.value);
-  report.set_reason(reason);
-  link_->send(message);
-}
-
 // ---- peers -------------------------------------------------------------------------------------
 
-SpaceFetch* Agent::fetch_of(const SpaceKey& space) {
-  for (auto& [job, transfer] : transfers_) {
-    if (SpaceFetch* fetch = transfer->fetch_of(space)) return fetch;
-  }
-  return nullptr;
-}
-
 void Agent::on_peer_up(NodeId peer) {
-  for (auto& [job, transfer] : transfers_) {
-    if (SpaceFetch* fetch = transfer->fetch()) fetch->on_peer_up(peer);
-  }
+  transfers_->on_peer_up(peer);
 }
 
 void Agent::on_peer_down(NodeId peer) {
   uploads_.on_peer_down(peer);
-  for (auto& [job, transfer] : transfers_) {
-    if (SpaceFetch* fetch = transfer->fetch()) fetch->on_peer_down(peer);
-  }
+  transfers_->on_peer_down(peer);
 }
 
 void Agent::on_peer_open(NodeId peer, const SpaceKey& space, bool wants) {
-  if (SpaceFetch* fetch = fetch_of(space)) return fetch->on_peer_open(peer);
+  if (SpaceFetch* fetch = transfers_->fetch_of(space)) return fetch->on_peer_open(peer);
   uploads_.on_peer_open(peer, space, wants);
 }
 
 void Agent::on_peer_close(NodeId peer, const SpaceKey& space) {
-  if (SpaceFetch* fetch = fetch_of(space)) fetch->on_peer_close(peer);
+  if (SpaceFetch* fetch = transfers_->fetch_of(space)) fetch->on_peer_close(peer);
 }
 
 void Agent::on_peer_have(NodeId peer, const SpaceKey& space, std::vector<ChunkRun> runs) {
-  if (SpaceFetch* fetch = fetch_of(space)) fetch->on_peer_have(peer, runs);
+  if (SpaceFetch* fetch = transfers_->fetch_of(space)) fetch->on_peer_have(peer, runs);
 }
 
 void Agent::on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
@@ -568,12 +410,12 @@ void Agent::on_peer_cancel(NodeId peer, const SpaceKey& space, const ChunkRange&
 }
 
 void Agent::on_peer_refusal(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
-  if (SpaceFetch* fetch = fetch_of(space)) fetch->on_peer_refusal(peer, range);
+  if (SpaceFetch* fetch = transfers_->fetch_of(space)) fetch->on_peer_refusal(peer, range);
 }
 
 void Agent::on_peer_data(NodeId peer, const SpaceKey& space, ArrivedData data) {
   // Late bytes of a transfer that is over are thrown away.
-  if (SpaceFetch* fetch = fetch_of(space)) fetch->on_peer_data(peer, std::move(data));
+  if (SpaceFetch* fetch = transfers_->fetch_of(space)) fetch->on_peer_data(peer, std::move(data));
 }
 
 void Agent::on_peer_sent(NodeId peer, std::uint32_t payload_bytes) {

@@ -4,7 +4,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -21,8 +20,9 @@
 #include "p2pd/part_records.h"
 #include "p2pd/peer_mesh.h"
 #include "p2pd/publisher.h"
+#include "p2pd/renewal.h"
 #include "p2pd/tracker_link.h"
-#include "p2pd/transfer.h"
+#include "p2pd/transfers.h"
 #include "p2pd/uploads.h"
 
 namespace p2p {
@@ -39,9 +39,7 @@ struct AgentSettings {
 
 // The control thread is the one that calls run(); it owns all state and decides. Data threads move
 // bytes (p2pd/peer_session.h), the disk pool does everything else on files.
-class Agent final : private TrackerLink::Owner,
-                    private PeerMesh::Owner,
-                    private Transfer::Owner {
+class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private Transfers::Owner {
  public:
   static Result<std::unique_ptr<Agent>> open(const AgentSettings& settings);
   ~Agent();
@@ -69,23 +67,14 @@ class Agent final : private TrackerLink::Owner,
   Status start();
   Status make_contexts();
   void tick();
-  void report_due(Time now);
-  void renew_if_due(WallTime now);
+  void report();
 
   void take_publish(const proto::PublishTask& task);
   void published(std::uint64_t job, Result<Publisher::Done> done);
-  void take_push(const proto::PushTask& task);
-  void begin_waiting();
-  bool clashes(const Transfer& transfer) const;
-  void know_peers(const google::protobuf::RepeatedPtrField<proto::PeerAddress>& peers);
-  void take_cancel(std::uint64_t job);
   void take_certificate(const proto::Certificate& certificate);
   void announce_holdings();
   void announce(const proto::HoldingRecord& record, bool gone);
   void send_task(const proto::TaskUpdate& update);
-  void send_transfer(Transfer& transfer);
-  void remove_ended();
-  SpaceFetch* fetch_of(const SpaceKey& space);
 
   void on_tracker_up() override;
   void on_tracker_message(const proto::TrackerMessage& message) override;
@@ -103,12 +92,8 @@ class Agent final : private TrackerLink::Owner,
   void on_peer_sent(NodeId peer, std::uint32_t payload_bytes) override;
   void on_serve_failed(const ServeSourcePtr& source, const Error& why) override;
 
-  void on_transfer_changed(Transfer& transfer) override;
-  void share(const SpaceKey& space, ServeSourcePtr source, const Bitfield* have) override;
-  void unshare(const SpaceKey& space) override;
-  void on_landed(Transfer& transfer, const proto::HoldingRecord& record) override;
-  void on_bad_peer(const ContentId& content, NodeId peer, ChunkIndex chunk,
-                   const std::string& reason) override;
+  void send_to_tracker(const proto::AgentMessage& message) override;
+  void on_held(const proto::HoldingRecord& record) override;
 
   AgentSettings settings_;
   NodeFile node_;
@@ -128,15 +113,12 @@ class Agent final : private TrackerLink::Owner,
   std::uint16_t port_ = 0;
   boost::asio::steady_timer timer_;
   boost::asio::signal_set signals_;
-  std::map<std::uint64_t, Publishing> publishing_;                 // by job
-  std::map<std::uint64_t, std::unique_ptr<Transfer>> transfers_;   // by job
-  std::deque<std::unique_ptr<Transfer>> waiting_;                  // for one with the same content
+  std::map<std::uint64_t, Publishing> publishing_;  // by job
+  std::unique_ptr<Transfers> transfers_;
   std::map<ContentId, std::uint64_t> uploads_reported_;
   Time last_report_{};
-  WallTime renewal_checked_{};
-  std::string renewal_key_;  // of the request under way
-  std::string node_name_;    // as the tracker says it
-  bool removal_posted_ = false;
+  Renewal renewal_;
+  std::string node_name_;  // as the tracker says it
 };
 
 }  // namespace p2p

@@ -106,7 +106,9 @@ Result<proto::JoinReply> ask(const HostPort& tracker, const TlsContext& tls,
 
 }  // namespace
 
-std::string agent_credentials_folder(const std::string& data) { return data + "/credentials"; }
+std::string agent_credentials_folder(const std::string& data) {
+  return data + "/credentials";
+}
 
 Result<NodeFile> load_node_file(const std::string& data) {
   auto text = read_file(data + "/node.json", 64 * 1024);
@@ -124,9 +126,10 @@ Result<NodeFile> load_node_file(const std::string& data) {
 Result<NodeFile> join(const JoinSettings& settings) {
   const std::string credentials_folder = agent_credentials_folder(settings.data);
   if (::access((settings.data + "/node.json").c_str(), F_OK) == 0) {
-    return Error{Errc::already_exists, settings.data + " already holds a node's identity: choose "
-                                                       "another --data, or remove the folder to "
-                                                       "make a new node"};
+    return Error{Errc::already_exists, settings.data +
+                                           " already holds a node's identity: choose "
+                                           "another --data, or remove the folder to "
+                                           "make a new node"};
   }
   auto token = parse_token(settings.token);
   if (!token) return token.error();

@@ -38,7 +38,8 @@ struct RunOptions {
 
 void add_join(CLI::App& app, JoinOptions& options) {
   app.add_option("--tracker", options.tracker, "HOST:PORT of the tracker")->required();
-  auto* token = app.add_option("--token", options.settings.token, "what p2pctl token create printed");
+  auto* token =
+      app.add_option("--token", options.settings.token, "what p2pctl token create printed");
   auto* file = app.add_option("--token-file", options.token_file, "a file that holds the token");
   token->excludes(file);
   app.add_option("--data", options.settings.data, "folder of this node's identity and records")
@@ -49,8 +50,9 @@ void add_join(CLI::App& app, JoinOptions& options) {
 
 void add_run(CLI::App& app, RunOptions& options) {
   app.add_option("--data", options.settings.data, "the folder that p2pd join has made")->required();
-  options.listen_option = app.add_option("--listen", options.listen, "HOST:PORT where peers connect")
-                              ->capture_default_str();
+  options.listen_option =
+      app.add_option("--listen", options.listen, "HOST:PORT where peers connect")
+          ->capture_default_str();
   options.root_option = app.add_option("--root", options.settings.roots,
                                        "folder below which files are received; repeatable");
   options.share_option = app.add_option("--share", options.settings.shares,
@@ -60,9 +62,9 @@ void add_run(CLI::App& app, RunOptions& options) {
       "HOST:PORT that peers shall dial (default: the address that the tracker sees)");
   app.add_option("--config", options.config,
                  "YAML file with listen, root, share, advertise, log_level");
-  options.level_option = app.add_option("--log-level", options.log_level,
-                                        "error, warn, info or debug")
-                             ->capture_default_str();
+  options.level_option =
+      app.add_option("--log-level", options.log_level, "error, warn, info or debug")
+          ->capture_default_str();
   app.add_option("--ready-file", options.settings.ready_file,
                  "write {\"listen\",\"online\"} there once the tracker has welcomed this node");
 }

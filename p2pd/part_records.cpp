@@ -45,12 +45,11 @@ Bitfield PartRecords::load(const ContentId& id, const Place& place, const FileFa
   auto head = store_.get(prefix_of(id) + "head");
   proto::PartRecord record;
   if (!head || !*head || !record.ParseFromString((*head)->value)) return none;
-  const bool fits = record.checksum() == checksum_of(record) &&
-                    record.content_id() == id.digest.view() &&
-                    record.root() == place.destination.root &&
-                    record.relative() == place.destination.relative &&
-                    record.part() == place.part && record.inode() == facts.inode &&
-                    record.device() == facts.device && record.size() == facts.size;
+  const bool fits =
+      record.checksum() == checksum_of(record) && record.content_id() == id.digest.view() &&
+      record.root() == place.destination.root && record.relative() == place.destination.relative &&
+      record.part() == place.part && record.inode() == facts.inode &&
+      record.device() == facts.device && record.size() == facts.size;
   if (!fits) return none;
   Bitfield have(chunks);
   for (std::uint32_t first = 0; first < chunks; first += kChunksOnPage) {

@@ -35,7 +35,9 @@ PeerMesh::PeerMesh(boost::asio::io_context& control, DiskPool& disk, unsigned da
   }
 }
 
-PeerMesh::~PeerMesh() { stop(); }
+PeerMesh::~PeerMesh() {
+  stop();
+}
 
 void PeerMesh::stop() {
   listener_.close();
@@ -122,10 +124,9 @@ void PeerMesh::dial_due() {
              const Duration pause =
                  std::min(kLongestRetry, kFirstRetry * (1 << std::min(dialled.failures, 5)));
              ++dialled.failures;
-             dialled.not_before =
-                 monotonic_now() + pause / 2 +
-                 Duration(static_cast<std::int64_t>(
-                     rng_.below(static_cast<std::uint64_t>(pause.count()))));
+             dialled.not_before = monotonic_now() + pause / 2 +
+                                  Duration(static_cast<std::int64_t>(
+                                      rng_.below(static_cast<std::uint64_t>(pause.count()))));
              if (socket && !is_up(peer)) {
                begin(std::move(*socket), Connection::Side::client, dialled.address.str());
              } else if (!socket) {
@@ -158,9 +159,8 @@ void PeerMesh::on_peer_open(PeerSession::Id id, const Identity& identity) {
 }
 
 void PeerMesh::on_peer_frame(PeerSession::Id id, FrameHeader header, Buffer body) {
-  boost::asio::post(control_, [this, id, header, body = std::move(body)] {
-    take_frame(id, header, body);
-  });
+  boost::asio::post(control_,
+                    [this, id, header, body = std::move(body)] { take_frame(id, header, body); });
 }
 
 void PeerMesh::on_peer_data(PeerSession::Id id, ArrivedData data) {
@@ -168,7 +168,8 @@ void PeerMesh::on_peer_data(PeerSession::Id id, ArrivedData data) {
     const auto found = sessions_.find(id);
     if (found == sessions_.end() || !found->second.greeted) return;
     const auto space = found->second.theirs.find(data.channel);
-    if (space == found->second.theirs.end()) return end(id, "sent data on a channel it never opened");
+    if (space == found->second.theirs.end())
+      return end(id, "sent data on a channel it never opened");
     owner_.on_peer_data(*found->second.node, space->second, std::move(data));
   });
 }
@@ -335,8 +336,8 @@ void PeerMesh::send(Session& session, FrameType type, std::uint16_t channel, std
 void PeerMesh::send_open(NodeId peer, const SpaceKey& space, bool wants) {
   Session* session = session_of(peer);
   if (session == nullptr) return;
-  const auto [entry, added] = session->ours.try_emplace(
-      space, static_cast<std::uint16_t>(session->ours.size() + 1));
+  const auto [entry, added] =
+      session->ours.try_emplace(space, static_cast<std::uint16_t>(session->ours.size() + 1));
   proto::PeerMessage message;
   message.mutable_open()->set_channel(entry->second);
   message.mutable_open()->set_content_id(std::string(space.content.digest.view()));

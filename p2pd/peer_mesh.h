@@ -1,8 +1,8 @@
 // The connections of this node with other agents, as the control thread sees them.
 //
 // One connection for each pair of nodes; when both dial at the same moment, the one dialled by the
-// smaller node id stays. Frames of a space travel on channel numbers that each side chooses for what
-// it sends; the mesh translates them into SpaceKeys. Control thread only.
+// smaller node id stays. Frames of a space travel on channel numbers that each side chooses for
+// what it sends; the mesh translates them into SpaceKeys. Control thread only.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -111,8 +111,8 @@ class PeerMesh final : private PeerSession::Events {
   void greeted(PeerSession::Id id, Session& session);
   void take_frame(PeerSession::Id id, const FrameHeader& header, const Buffer& body);
   void take_message(PeerSession::Id id, Session& session, const Buffer& body);
-  void take_range(NodeId node, const SpaceKey& space, const FrameHeader& header,
-                  const Buffer& body, PeerSession::Id id);
+  void take_range(NodeId node, const SpaceKey& space, const FrameHeader& header, const Buffer& body,
+                  PeerSession::Id id);
   void closed(PeerSession::Id id, const Error& why);
   void end(PeerSession::Id id, const std::string& why);
   void send(Session& session, FrameType type, std::uint16_t channel, std::string body,

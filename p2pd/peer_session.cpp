@@ -23,9 +23,8 @@ bool read_if_cached(const ServeSource& source, std::uint64_t offset, std::span<s
     return true;
   }
   iovec part{into.data(), into.size()};
-  const ssize_t count =
-      ::preadv2(source.file.get(), &part, 1, static_cast<off_t>(offset),
-                source.always_cached ? 0 : RWF_NOWAIT);
+  const ssize_t count = ::preadv2(source.file.get(), &part, 1, static_cast<off_t>(offset),
+                                  source.always_cached ? 0 : RWF_NOWAIT);
   return count == static_cast<ssize_t>(into.size());
 }
 
@@ -134,9 +133,8 @@ void PeerSession::serve_next() {
 }
 
 void PeerSession::send_piece(const Serving& serving, const ChunkRange& piece, Buffer frame) {
-  const auto header =
-      encode_header({static_cast<std::uint32_t>(kDataPrefixBytes + piece.length), FrameType::data,
-                     0, serving.channel});
+  const auto header = encode_header({static_cast<std::uint32_t>(kDataPrefixBytes + piece.length),
+                                     FrameType::data, 0, serving.channel});
   std::memcpy(frame.data(), header.data(), header.size());
   encode_data_prefix(piece, std::span<std::uint8_t, kDataPrefixBytes>(
                                 frame.data() + kFrameHeaderBytes, kDataPrefixBytes));

@@ -84,8 +84,8 @@ Result<LoadedManifest> Publisher::hash(const Fd& file, const FileFacts& facts) {
   auto manifest = make_file_manifest(std::string(base_name_of(path_)), facts, std::move(*hashed));
   if (!manifest) return manifest.error().within(path_);
   const PackedManifest packed = pack(*manifest);
-  if (const Status saved = contents_.save_manifest(packed.content_id, packed.root_record_bytes,
-                                                   packed.body_bytes);
+  if (const Status saved =
+          contents_.save_manifest(packed.content_id, packed.root_record_bytes, packed.body_bytes);
       !saved) {
     return saved.error();
   }

@@ -14,9 +14,9 @@ namespace p2p {
 // Immutable, so any thread may read through it; lives as long as anybody serves from it.
 struct ServeSource {
   ChunkSpace space;
-  Fd file;             // data: the file itself or the part that it is being written to
-  std::string memory;  // body
-  std::string name;    // for error texts
+  Fd file;                     // data: the file itself or the part that it is being written to
+  std::string memory;          // body
+  std::string name;            // for error texts
   bool always_cached = false;  // on a file system in memory: a plain read never waits for a device
 
   bool in_memory() const { return !file; }

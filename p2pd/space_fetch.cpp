@@ -40,7 +40,9 @@ SpaceFetch::SpaceFetch(boost::asio::io_context& control, PeerMesh& mesh, const S
       timer_(control),
       have_timer_(control) {}
 
-SpaceFetch::~SpaceFetch() { *alive_ = false; }
+SpaceFetch::~SpaceFetch() {
+  *alive_ = false;
+}
 
 void SpaceFetch::start() {
   started_ = true;
@@ -107,7 +109,8 @@ void SpaceFetch::on_peer_data(NodeId peer, ArrivedData data) {
   if (failed_) return;
   const ChunkRange range = data.range;
   // What is not a range of this space is unsolicited, whatever else it may be.
-  const bool inside = range.chunk.value < space_.count() && range.end() <= space_.size_of(range.chunk);
+  const bool inside =
+      range.chunk.value < space_.count() && range.end() <= space_.size_of(range.chunk);
   const Download::Arrival arrival =
       inside ? download_.on_data(peer, range, monotonic_now()) : Download::Arrival::unsolicited;
   if (!inside) mesh_.drop(peer, "sent bytes outside of the file");

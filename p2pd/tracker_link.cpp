@@ -31,7 +31,9 @@ TrackerLink::~TrackerLink() {
   stop();
 }
 
-void TrackerLink::start() { dial_now(); }
+void TrackerLink::start() {
+  dial_now();
+}
 
 void TrackerLink::stop() {
   stopped_ = true;
@@ -52,9 +54,9 @@ void TrackerLink::dial_now() {
          if (!socket) return lost(socket.error());
          Connection::Settings settings;
          settings.cluster = cluster_;
-         connection_ = Connection::make(control_, std::move(*socket), *client_,
-                                        Connection::Side::client, settings,
-                                        "tracker " + tracker_.str());
+         connection_ =
+             Connection::make(control_, std::move(*socket), *client_, Connection::Side::client,
+                              settings, "tracker " + tracker_.str());
          connection_->start(this);
        });
 }
@@ -113,6 +115,8 @@ void TrackerLink::on_frame(const FrameHeader& header, Buffer body) {
   owner_.on_tracker_message(message);
 }
 
-void TrackerLink::on_closed(const Error& why) { lost(why); }
+void TrackerLink::on_closed(const Error& why) {
+  lost(why);
+}
 
 }  // namespace p2p

@@ -60,7 +60,7 @@ template <class Work, class Then>
 void Transfer::on_disk(Work work, Then then) {
   // One lane for each job: what is done about a part on disk is done in order.
   parts_.disk.post(steps_lane(), [this, alive = alive_, &control = parts_.control,
-                                       work = std::move(work), then = std::move(then)]() mutable {
+                                  work = std::move(work), then = std::move(then)]() mutable {
     auto result = std::make_shared<decltype(work())>(work());
     boost::asio::post(control, [this, alive, result, then = std::move(then)]() mutable {
       if (*alive && !is_final(state_)) then(std::move(*result));
@@ -71,7 +71,9 @@ void Transfer::on_disk(Work work, Then then) {
 Transfer::Transfer(const TransferParts& parts, Owner& owner, PushOrder order, Rng rng)
     : parts_(parts), owner_(owner), order_(std::move(order)), rng_(rng) {}
 
-Transfer::~Transfer() { *alive_ = false; }
+Transfer::~Transfer() {
+  *alive_ = false;
+}
 
 std::optional<std::uint64_t> Transfer::rate() const {
   if (order_.bytes_per_second == 0) return std::nullopt;
@@ -204,9 +206,9 @@ void Transfer::prepare() {
         }
         auto free = parts.privileged.free_bytes(place.destination);
         if (free && *free < needed) {
-          result.error = Error{Errc::exhausted, "disk full: " + format_bytes(needed) +
-                                                    " are still needed, " + format_bytes(*free) +
-                                                    " are free"};
+          result.error =
+              Error{Errc::exhausted, "disk full: " + format_bytes(needed) + " are still needed, " +
+                                         format_bytes(*free) + " are free"};
         }
         result.file = std::move(*file);
         result.facts = *facts;
@@ -276,7 +278,8 @@ void Transfer::copy_next(std::uint32_t from) {
         const ChunkSpace& space = part->space;
         Buffer bytes(space.size_of(chunk));
         const std::uint64_t offset = space.offset_of(chunk);
-        if (Status read = read_exactly_at(local->get(), bytes.span(), offset, "local copy"); !read) {
+        if (Status read = read_exactly_at(local->get(), bytes.span(), offset, "local copy");
+            !read) {
           return read;
         }
         std::vector<Digest> leaves(space.leaves_of(chunk));
@@ -305,7 +308,9 @@ void Transfer::copy_next(std::uint32_t from) {
       });
 }
 
-void Transfer::fetch_data() { fetch_->start(); }
+void Transfer::fetch_data() {
+  fetch_->start();
+}
 
 void Transfer::set_rate(std::uint64_t bytes_per_second) {
   order_.bytes_per_second = bytes_per_second;
@@ -319,11 +324,11 @@ SpaceFetch* Transfer::fetch_of(const SpaceKey& space) {
 void Transfer::write(ArrivedData data, std::function<void(Status)> done) {
   auto shared = std::make_shared<ArrivedData>(std::move(data));
   // A lane of its own: two threads that write one file only wait for each other inside the kernel.
-  parts_.disk.post(writes_lane(), [part = part_, shared, done = std::move(done), &control = parts_.control] {
+  parts_.disk.post(writes_lane(), [part = part_, shared, done = std::move(done),
+                                   &control = parts_.control] {
     const std::uint64_t offset = part->space.offset_of(shared->range.chunk) + shared->range.offset;
     Status written = write_all_at(part->file.get(), shared->payload(), offset, part->name);
-    boost::asio::post(control,
-                      [done, written = std::move(written)] { done(written); });
+    boost::asio::post(control, [done, written = std::move(written)] { done(written); });
   });
 }
 
@@ -351,13 +356,14 @@ void Transfer::sync_if_due(Time now) {
             }
             const std::vector<ChunkIndex> chunks = checkpoint_.on_synced();
             for (const ChunkIndex chunk : chunks) durable_.set(chunk.value);
-            on_disk([&parts = parts_.parts, id = order_.content, facts = part_facts_,
-                     durable = durable_, chunks] { return parts.record(id, facts, durable, chunks); },
-                    [this](const Status& recorded) {
-                      recording_ = false;
-                      if (!recorded) return fail(recorded.error().within("checkpoint"));
-                      if (fetch_ && !checkpoint_.must_pause()) fetch_->set_accepting(true);
-                    });
+            on_disk(
+                [&parts = parts_.parts, id = order_.content, facts = part_facts_,
+                 durable = durable_, chunks] { return parts.record(id, facts, durable, chunks); },
+                [this](const Status& recorded) {
+                  recording_ = false;
+                  if (!recorded) return fail(recorded.error().within("checkpoint"));
+                  if (fetch_ && !checkpoint_.must_pause()) fetch_->set_accepting(true);
+                });
           });
 }
 
@@ -430,7 +436,7 @@ void Transfer::remove_part() {
   if (part_name_.empty()) return;
   owner_.unshare({order_.content, /*body=*/false});
   parts_.disk.post(steps_lane(), [&parts = parts_, destination = destination_, name = part_name_,
-                    id = order_.content] {
+                                  id = order_.content] {
     const Status removed = parts.privileged.remove_part(destination, name);
     const Status erased = parts.parts.erase(id);
     if (!removed) log_warn("transfer", "a part stays", {{"why", removed.error().detail}});

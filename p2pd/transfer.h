@@ -35,7 +35,7 @@ struct PushOrder {
   JobId job;
   ContentId content;
   std::string root_record;
-  std::string path;           // as the operator gave it
+  std::string path;  // as the operator gave it
   std::string original_name;
   std::string node_name;
   std::uint64_t bytes_per_second = 0;  // 0: no cap
@@ -131,8 +131,8 @@ class Transfer final : private SpaceFetch::Sink {
   std::string part_name_;
   std::unique_ptr<BodySink> body_sink_;
   std::unique_ptr<SpaceFetch> fetch_;
-  std::shared_ptr<ServeSource> part_;      // the part, open for reading and writing
-  std::shared_ptr<Fd> local_;              // an unchanged copy elsewhere on this node
+  std::shared_ptr<ServeSource> part_;  // the part, open for reading and writing
+  std::shared_ptr<Fd> local_;          // an unchanged copy elsewhere on this node
   FileFacts part_facts_;
   Checkpoint checkpoint_{CheckpointSettings{}};
   Bitfield durable_;

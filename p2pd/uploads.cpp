@@ -21,7 +21,9 @@ Uploads::Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mes
       on_gone_(std::move(on_gone)),
       timer_(control) {}
 
-Uploads::~Uploads() { *alive_ = false; }
+Uploads::~Uploads() {
+  *alive_ = false;
+}
 
 void Uploads::share(const SpaceKey& space, ServeSourcePtr source, const Bitfield* have) {
   shared_[space] = {std::move(source), have};
@@ -111,10 +113,10 @@ void Uploads::answer(NodeId peer, const SpaceKey& space) {
 
 void Uploads::on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
   const auto found = shared_.find(space);
-  const bool here =
-      found != shared_.end() && range.chunk.value < found->second.source->space.count() &&
-      range.end() <= found->second.source->space.size_of(range.chunk) &&
-      (found->second.have == nullptr || found->second.have->test(range.chunk.value));
+  const bool here = found != shared_.end() &&
+                    range.chunk.value < found->second.source->space.count() &&
+                    range.end() <= found->second.source->space.size_of(range.chunk) &&
+                    (found->second.have == nullptr || found->second.have->test(range.chunk.value));
   if (!here || !slots_.on_request(peer, space, range)) {
     return mesh_.send_refusal(peer, space, range);
   }

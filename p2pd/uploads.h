@@ -64,7 +64,8 @@ class Uploads {
   boost::asio::steady_timer timer_;
   std::set<ContentId> held_;
   std::map<SpaceKey, Shared> shared_;
-  std::map<ContentId, std::vector<std::pair<NodeId, SpaceKey>>> waiting_;  // for a file to be opened
+  std::map<ContentId, std::vector<std::pair<NodeId, SpaceKey>>>
+      waiting_;  // for a file to be opened
   std::map<ContentId, std::uint64_t> bytes_sent_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

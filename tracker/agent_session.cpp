@@ -7,7 +7,9 @@ namespace p2p {
 AgentSession::AgentSession(Owner& owner, std::shared_ptr<Connection> connection)
     : owner_(owner), connection_(std::move(connection)) {}
 
-AgentSession::~AgentSession() { connection_->close(); }
+AgentSession::~AgentSession() {
+  connection_->close();
+}
 
 void AgentSession::send(const proto::TrackerMessage& message) {
   connection_->send(FrameType::control, 0, message.SerializeAsString());
@@ -26,8 +28,8 @@ void AgentSession::on_open(const std::optional<Identity>& identity) {
     node_ = NodeId::parse(identity->id);
     if (identity->role != Role::agent || !node_) {
       connection_->close();
-      owner_.on_session_closed(
-          *this, Error{Errc::denied, peer() + ": the certificate is not an agent's"});
+      owner_.on_session_closed(*this,
+                               Error{Errc::denied, peer() + ": the certificate is not an agent's"});
       return;
     }
   }
@@ -59,6 +61,8 @@ void AgentSession::on_frame(const FrameHeader& header, Buffer body) {
   owner_.on_session_message(*this, message);
 }
 
-void AgentSession::on_closed(const Error& why) { owner_.on_session_closed(*this, why); }
+void AgentSession::on_closed(const Error& why) {
+  owner_.on_session_closed(*this, why);
+}
 
 }  // namespace p2p

@@ -30,16 +30,24 @@ void reply(const Exchange& exchange, const google::protobuf::Message& message) {
 
 unsigned status_of(Errc code) {
   switch (code) {
-    case Errc::invalid_argument: return 400;
-    case Errc::denied: return 403;
-    case Errc::not_found: return 404;
-    case Errc::already_exists: return 409;
-    case Errc::exhausted: return 507;
-    case Errc::unavailable: return 503;
-    case Errc::timed_out: return 504;
+    case Errc::invalid_argument:
+      return 400;
+    case Errc::denied:
+      return 403;
+    case Errc::not_found:
+      return 404;
+    case Errc::already_exists:
+      return 409;
+    case Errc::exhausted:
+      return 507;
+    case Errc::unavailable:
+      return 503;
+    case Errc::timed_out:
+      return 504;
     case Errc::cancelled:
     case Errc::corrupt:
-    case Errc::io_failed: return 500;
+    case Errc::io_failed:
+      return 500;
   }
   return 500;
 }
@@ -177,7 +185,8 @@ void Api::create_token(const Exchange& exchange, const std::vector<std::string>&
   }
   for (const auto& [key, value] : request.labels()) {
     if (const Status valid = check_label_key(key); !valid) return reply(exchange, valid.error());
-    if (const Status valid = check_label_value(value); !valid) return reply(exchange, valid.error());
+    if (const Status valid = check_label_value(value); !valid)
+      return reply(exchange, valid.error());
   }
   auto pin = enrolment_.cluster().pin();
   if (!pin) return reply(exchange, pin.error());
@@ -352,12 +361,11 @@ void Api::content_holders(const Exchange& exchange, const std::vector<std::strin
 void Api::create_job(const Exchange& exchange, const std::vector<std::string>&) {
   proto::CreateJobRequest request;
   if (!read_body(exchange, request)) return;
-  board_.create(request, exchange->request().identity, wall_now(),
-                [this, exchange](const Result<JobId>& id) {
-                  if (!id) return reply(exchange, id.error());
-                  reply(exchange, job_view(*board_.find(*id), board_, registry_, catalogue_,
-                                           WithTasks::yes));
-                });
+  board_.create(
+      request, exchange->request().identity, wall_now(), [this, exchange](const Result<JobId>& id) {
+        if (!id) return reply(exchange, id.error());
+        reply(exchange, job_view(*board_.find(*id), board_, registry_, catalogue_, WithTasks::yes));
+      });
 }
 
 void Api::list_jobs(const Exchange& exchange, const std::vector<std::string>&) {
@@ -374,8 +382,7 @@ const BoardJob* Api::job_of(const Exchange& exchange, const std::string& text) {
   const auto id = JobId::parse(text);
   const BoardJob* job = id ? board_.find(*id) : nullptr;
   if (job == nullptr) {
-    reply(exchange,
-          Error{Errc::not_found, "no job '" + text + "': p2pctl job list shows them"});
+    reply(exchange, Error{Errc::not_found, "no job '" + text + "': p2pctl job list shows them"});
   }
   return job;
 }

@@ -14,7 +14,9 @@ constexpr std::string_view kFilePrefix = "file/";
 constexpr std::string_view kContentPrefix = "content/";
 constexpr std::size_t kMaxStoredBody = 80 * 1024 * 1024;
 
-std::string plain_name(const FileName& name) { return name.domain + "/" + name.name; }
+std::string plain_name(const FileName& name) {
+  return name.domain + "/" + name.name;
+}
 
 std::string file_key(const proto::FileRecord& file) {
   return std::string(kFilePrefix) + file.domain() + "/" + file.name() + "/" + file.version();
@@ -77,8 +79,10 @@ Result<FileName> Catalogue::reserve(const FileName& wanted) {
     chosen.version = std::move(*next);
   } else if (std::find(taken.begin(), taken.end(), *wanted.version) != taken.end()) {
     return Error{Errc::already_exists,
-                 wanted.str() + " exists already and versions are written once: publish another "
-                                "version, or leave @" + *wanted.version + " out for the next number"};
+                 wanted.str() +
+                     " exists already and versions are written once: publish another "
+                     "version, or leave @" +
+                     *wanted.version + " out for the next number"};
   }
   reserved_[name].push_back(*chosen.version);
   return chosen;

@@ -11,7 +11,8 @@
 namespace p2p {
 namespace {
 
-// Watchers hear of a job at least this often, so that they can tell a quiet job from a dead tracker.
+// Watchers hear of a job at least this often, so that they can tell a quiet job from a dead
+// tracker.
 constexpr Duration kHeartbeat = std::chrono::seconds(2);
 
 TaskReport report_from(const proto::TaskUpdate& update) {
@@ -319,8 +320,8 @@ void JobBoard::on_holdings(NodeId node, const proto::Holdings& holdings) {
     if (!content) continue;
     Swarm& swarm = swarms_[*content];
     const auto before = swarm.holders().find(node);
-    const bool news = holding.complete() &&
-                      (before == swarm.holders().end() || !before->second.complete);
+    const bool news =
+        holding.complete() && (before == swarm.holders().end() || !before->second.complete);
     if (holding.gone()) {
       swarm.on_gone(node);
       continue;
@@ -331,7 +332,8 @@ void JobBoard::on_holdings(NodeId node, const proto::Holdings& holdings) {
     for (auto& [id, job] : jobs_) {
       if (job.finished() || !job.targets || content_of(job) != *content) continue;
       for (const TaskStatus& task : job.targets->tasks()) {
-        if (is_final(task.state) || task.node == node || !job.targets->is_online(task.node)) continue;
+        if (is_final(task.state) || task.node == node || !job.targets->is_online(task.node))
+          continue;
         proto::TrackerMessage message;
         message.mutable_peers()->set_content_id(holding.content_id());
         add_peers(job, task.node, {{node, true}}, message.mutable_peers()->mutable_peers());
@@ -469,6 +471,8 @@ std::uint64_t JobBoard::watch(JobId id, Watcher watcher) {
   return last_watch_;
 }
 
-void JobBoard::unwatch(std::uint64_t handle) { watches_.erase(handle); }
+void JobBoard::unwatch(std::uint64_t handle) {
+  watches_.erase(handle);
+}
 
 }  // namespace p2p

@@ -19,8 +19,8 @@
 #include "proto/control.pb.h"
 #include "proto/records.pb.h"
 #include "tracker/catalogue.h"
-#include "tracker/journal.h"
 #include "tracker/job_records.h"
+#include "tracker/journal.h"
 #include "tracker/registry.h"
 
 namespace p2p {

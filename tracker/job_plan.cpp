@@ -20,7 +20,8 @@ Status JobBoard::plan_publish(const std::string& node_name, const std::string& p
   const NodeEntry* node = registry_.find(node_name);
   if (node == nullptr) return Registry::unknown_node(node_name);
   if (!node->online) {
-    return Error{Errc::unavailable, "node " + node_name + " is offline: start p2pd run there, or "
+    return Error{Errc::unavailable, "node " + node_name +
+                                        " is offline: start p2pd run there, or "
                                         "publish from a node that is online"};
   }
   if (Status valid = check_source_path(path); !valid) return valid;

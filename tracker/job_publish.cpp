@@ -70,8 +70,8 @@ void JobBoard::take_published(BoardJob& job, NodeId node, const proto::TaskUpdat
   disk_.post([this, job_id, node, report, id, body = std::move(body),
               root_record = update.root_record(), name = update.original_name()]() mutable {
     auto content = describe(id, root_record, body, name);
-    Status stored = content ? catalogue_.write_manifest(id, root_record, body)
-                            : Status(content.error());
+    Status stored =
+        content ? catalogue_.write_manifest(id, root_record, body) : Status(content.error());
     boost::asio::post(loop_, [this, job_id, node, report, stored = std::move(stored),
                               content = content ? *content : proto::ContentRecord{}]() mutable {
       on_manifest_stored(job_id, node, report, std::move(content), std::move(stored));

@@ -16,7 +16,9 @@ std::string node_key(const std::string& id) {
   return std::string(kNodePrefix) + id.substr(0, 2) + "/" + id;
 }
 
-std::string token_key(const std::string& id) { return std::string(kTokenPrefix) + id; }
+std::string token_key(const std::string& id) {
+  return std::string(kTokenPrefix) + id;
+}
 
 Error bad_record(std::string_view key) {
   return Error{Errc::corrupt, "state store: record " + std::string(key) + " cannot be read"};
@@ -62,7 +64,9 @@ NodeEntry* Registry::find(NodeId id) {
   return found == nodes_.end() || found->second.record.removed() ? nullptr : &found->second;
 }
 
-const NodeEntry* Registry::find(NodeId id) const { return const_cast<Registry*>(this)->find(id); }
+const NodeEntry* Registry::find(NodeId id) const {
+  return const_cast<Registry*>(this)->find(id);
+}
 
 NodeEntry* Registry::find(const std::string& name_or_id) {
   if (const auto found = by_name_.find(name_or_id); found != by_name_.end()) {
@@ -80,8 +84,8 @@ std::vector<TargetCandidate> Registry::candidates() const {
   std::vector<TargetCandidate> list;
   for (const auto& [id, node] : nodes_) {
     if (node.record.removed()) continue;
-    list.push_back({id, node.record.name(),
-                    {node.record.labels().begin(), node.record.labels().end()}});
+    list.push_back(
+        {id, node.record.name(), {node.record.labels().begin(), node.record.labels().end()}});
   }
   return list;
 }
@@ -100,9 +104,9 @@ Result<proto::NodeRecord> Registry::join(const Join& request, WallTime now, Stat
   }
   proto::TokenRecord& token = found->second;
   if (unix_seconds(now) >= token.expires_unix()) {
-    return Error{Errc::denied,
-                 "the token expired at " + rfc3339(from_unix_seconds(token.expires_unix())) +
-                     ": make a new one with p2pctl token create"};
+    return Error{Errc::denied, "the token expired at " +
+                                   rfc3339(from_unix_seconds(token.expires_unix())) +
+                                   ": make a new one with p2pctl token create"};
   }
   if (token.uses_left() == 0) {
     return Error{Errc::denied,

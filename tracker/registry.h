@@ -1,7 +1,7 @@
 // The nodes and join tokens of a cluster: a mirror in memory of what the store holds.
 //
-// Control thread only. A change is made in memory at once and added to the caller's batch, which the
-// caller commits before it tells anybody (tracker/journal.h keeps the order).
+// Control thread only. A change is made in memory at once and added to the caller's batch, which
+// the caller commits before it tells anybody (tracker/journal.h keeps the order).
 #pragma once
 
 #include <map>

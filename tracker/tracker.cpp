@@ -65,8 +65,8 @@ Tracker::~Tracker() {
 }
 
 Status Tracker::make_contexts() {
-  auto agents = make_server_context(credentials_, {kAlpn}, ClientCertificate::optional,
-                                    ChainSent::with_root);
+  auto agents =
+      make_server_context(credentials_, {kAlpn}, ClientCertificate::optional, ChainSent::with_root);
   if (!agents) return agents.error();
   auto api = make_server_context(credentials_, {"http/1.1"}, ClientCertificate::required);
   if (!api) return api.error();
@@ -87,7 +87,9 @@ Status Tracker::start() {
   HttpServerSettings http;
   http.context = api_tls_->get();
   http.authenticate = [this](const SSL* ssl) { return api_.authenticate(ssl); };
-  http.handle = [this](std::shared_ptr<HttpExchange> exchange) { api_.handle(std::move(exchange)); };
+  http.handle = [this](std::shared_ptr<HttpExchange> exchange) {
+    api_.handle(std::move(exchange));
+  };
   http_ = std::make_unique<HttpServer>(loop_, std::move(http));
   auto api_port = http_->listen(settings_.api.host, settings_.api.port);
   if (!api_port) return api_port.error();
@@ -202,13 +204,13 @@ void Tracker::greet(AgentSession& session, const proto::AgentHello& hello) {
   node->roots = {hello.roots().begin(), hello.roots().end()};
   node->shares = {hello.shares().begin(), hello.shares().end()};
   node->last_seen = wall_now();
-  node->certificate_expires = from_unix_seconds(
-      static_cast<std::int64_t>(hello.certificate_expires_unix()));
-  node->address = hello.advertise().empty()
-                      ? HostPort{session.remote_address(),
-                                 static_cast<std::uint16_t>(hello.listen_port())}
-                            .str()
-                      : hello.advertise();
+  node->certificate_expires =
+      from_unix_seconds(static_cast<std::int64_t>(hello.certificate_expires_unix()));
+  node->address =
+      hello.advertise().empty()
+          ? HostPort{session.remote_address(), static_cast<std::uint16_t>(hello.listen_port())}
+                .str()
+          : hello.advertise();
   proto::TrackerMessage message;
   message.mutable_welcome()->set_node_name(node->record.name());
   message.mutable_welcome()->set_epoch(1);

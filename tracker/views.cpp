@@ -114,7 +114,9 @@ proto::Job job_view(const BoardJob& job, const JobBoard& board, const Registry& 
   for (const TaskStatus& task : moving.tasks()) {
     view.set_bytes_done(view.bytes_done() + task.bytes_done);
     // What is done is known to be whole only in the end: a task that is ready counts in full.
-    view.set_bytes_total(view.bytes_total() + std::max(task.bytes_total, preparing || record.kind() == "publish" ? 0 : view.data_bytes()));
+    view.set_bytes_total(view.bytes_total() +
+                         std::max(task.bytes_total,
+                                  preparing || record.kind() == "publish" ? 0 : view.data_bytes()));
     if (task.state != TaskState::running) continue;
     if (const auto meter = job.meters.find(task.node); meter != job.meters.end()) {
       view.set_bytes_per_second(view.bytes_per_second() +
@@ -134,9 +136,9 @@ proto::Job job_view(const BoardJob& job, const JobBoard& board, const Registry& 
   view.set_finished(job.finished());
   view.set_seconds(seconds_between(created, job.finished() ? finished : wall_now()));
   if (job.finished()) {
-    view.set_exit_code(static_cast<std::uint32_t>(
-        exit_code_of(counts, record.cancelled(), /*stopped_by_threshold=*/false,
-                     /*timed_out=*/false)));
+    view.set_exit_code(static_cast<std::uint32_t>(exit_code_of(counts, record.cancelled(),
+                                                               /*stopped_by_threshold=*/false,
+                                                               /*timed_out=*/false)));
   }
   view.set_source_bytes_sent(board.source_bytes_sent(job));
   if (record.limit_bytes_per_second() > 0 && view.data_bytes() > 0) {

@@ -54,7 +54,8 @@ class Bitfield {
       if (++w == words_.size()) return size_;
       word = value ? words_[w] : ~words_[w];
     }
-    const auto i = static_cast<std::uint32_t>(w * 64 + static_cast<unsigned>(std::countr_zero(word)));
+    const auto i =
+        static_cast<std::uint32_t>(w * 64 + static_cast<unsigned>(std::countr_zero(word)));
     return i < size_ ? i : size_;
   }
   friend bool operator==(const Bitfield&, const Bitfield&) = default;

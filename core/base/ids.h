@@ -44,7 +44,8 @@ struct ContentId {
   friend auto operator<=>(const ContentId&, const ContentId&) = default;
 };
 
-// A node's identity for its whole life: a UUID that the tracker gives at enrolment and never reuses.
+// A node's identity for its whole life: a UUID that the tracker gives at enrolment and never
+// reuses.
 struct NodeId {
   std::array<std::uint8_t, 16> bytes{};
 

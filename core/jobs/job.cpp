@@ -88,7 +88,9 @@ void Job::on_tick(WallTime now) {
   share_out(now);
 }
 
-std::vector<Job::Effect> Job::take_effects() { return std::exchange(effects_, {}); }
+std::vector<Job::Effect> Job::take_effects() {
+  return std::exchange(effects_, {});
+}
 
 WallTime Job::next_deadline() const {
   WallTime next = WallTime::max();
@@ -164,6 +166,8 @@ void Job::finish(std::size_t index, TaskState state, std::string detail, WallTim
   if (--unfinished_ == 0) effects_.push_back(Finished{});
 }
 
-void Job::mark_changed(std::size_t index) { changed_[index] = true; }
+void Job::mark_changed(std::size_t index) {
+  changed_[index] = true;
+}
 
 }  // namespace p2p

@@ -37,6 +37,8 @@ std::vector<ChunkIndex> Checkpoint::on_synced() {
   return std::exchange(covered_, {});
 }
 
-std::vector<ChunkIndex> Checkpoint::on_sync_failed() { return on_synced(); }
+std::vector<ChunkIndex> Checkpoint::on_sync_failed() {
+  return on_synced();
+}
 
 }  // namespace p2p

@@ -1,7 +1,7 @@
 // Which chunks may be claimed after a crash: those that a sync covered, and no others.
 //
-// Pure; one thread. The owner writes chunks, calls begin_sync() when sync_due(), syncs the file on a
-// disk thread, and only when that succeeded stores the chunks that on_synced() returns.
+// Pure; one thread. The owner writes chunks, calls begin_sync() when sync_due(), syncs the file on
+// a disk thread, and only when that succeeded stores the chunks that on_synced() returns.
 #pragma once
 
 #include <cstdint>

@@ -204,7 +204,9 @@ void Download::set_accepting(bool accepting, Time now) {
   if (accepting) fill(now);
 }
 
-std::vector<Download::Effect> Download::take_effects() { return std::exchange(effects_, {}); }
+std::vector<Download::Effect> Download::take_effects() {
+  return std::exchange(effects_, {});
+}
 
 Time Download::next_deadline() const {
   Time next = wait_for_tokens_;
@@ -251,8 +253,9 @@ std::uint32_t Download::under_way() const {
 }
 
 bool Download::start_from_seed(Time now) {
-  const std::uint32_t most =
-      peers_.size() >= settings_.neighbours_that_relieve_a_seed ? 1 : settings_.chunks_from_one_peer;
+  const std::uint32_t most = peers_.size() >= settings_.neighbours_that_relieve_a_seed
+                                 ? 1
+                                 : settings_.chunks_from_one_peer;
   const std::uint32_t busy = under_way();
   // One slot beyond the others is kept for a seed.
   if (busy > slots_) return false;
@@ -290,7 +293,9 @@ bool Download::start(NodeId id, Peer& peer, ChunkIndex chunk, Time now) {
   Active active;
   for (const ByteRange& range : space_.ranges_of(chunk, request_bytes_)) {
     active.ranges.push_back({static_cast<std::uint32_t>(range.offset),
-                             static_cast<std::uint32_t>(range.length), 0, {}});
+                             static_cast<std::uint32_t>(range.length),
+                             0,
+                             {}});
   }
   P2P_CHECK(!active.ranges.empty());
   active.owners.push_back(id);
@@ -412,12 +417,14 @@ void Download::check_invariants() const {
     for (const NodeId owner : active.owners) ++owned[owner];
     for (const Range& range : active.ranges) {
       P2P_CHECK(range.arrived <= range.length);
-      for (const Requester& requester : range.requesters) P2P_CHECK(peers_.contains(requester.peer));
+      for (const Requester& requester : range.requesters)
+        P2P_CHECK(peers_.contains(requester.peer));
     }
   }
   for (const auto& [id, peer] : peers_) P2P_CHECK(peer.chunks == owned[id]);
   for (std::uint32_t i = 0; i < space_.count(); ++i) {
-    P2P_CHECK(have_.test(i) + picker_.is_wanted(ChunkIndex{i}) + active_.contains(ChunkIndex{i}) == 1);
+    P2P_CHECK(have_.test(i) + picker_.is_wanted(ChunkIndex{i}) + active_.contains(ChunkIndex{i}) ==
+              1);
   }
 }
 

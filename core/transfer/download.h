@@ -1,7 +1,7 @@
 // Fetches one chunk space to one node: decides what to ask of whom, and when it is complete.
 //
-// Pure state machine: inputs are the on_* calls, outputs are effects. The owner calls take_effects()
-// after every input and carries them out in order, and calls on_tick() no later than
+// Pure state machine: inputs are the on_* calls, outputs are effects. The owner calls
+// take_effects() after every input and carries them out in order, and calls on_tick() no later than
 // next_deadline(). One thread. Same inputs and same seed, same outputs.
 #pragma once
 
@@ -24,10 +24,11 @@
 namespace p2p {
 
 struct DownloadSettings {
-  // Chunks that are being fetched at a time: at least `chunks_in_flight_min`, and as many more (up to
-  // `_max`) as fit into `bytes_in_flight`. Each one costs a chunk-time at the end, but too few leave
-  // the link idle while requests wait in the queues of full links (20 ms each, four times: measured
-  // with 16 receivers, 100 Mbit/s, chunks of 256 KiB: 4 chunks 2.6 x the floor).
+  // Chunks that are being fetched at a time: at least `chunks_in_flight_min`, and as many more (up
+  // to
+  // `_max`) as fit into `bytes_in_flight`. Each one costs a chunk-time at the end, but too few
+  // leave the link idle while requests wait in the queues of full links (20 ms each, four times:
+  // measured with 16 receivers, 100 Mbit/s, chunks of 256 KiB: 4 chunks 2.6 x the floor).
   std::uint32_t chunks_in_flight_min = 4;
   std::uint32_t chunks_in_flight_max = 16;
   std::uint32_t bytes_in_flight = 4 * 1024 * 1024;

@@ -19,7 +19,8 @@ TokenBucket::TokenBucket(std::uint64_t bytes_per_second, std::uint64_t burst_byt
 TokenBucket::Amount TokenBucket::content_at(Time now) const {
   const Amount full = static_cast<Amount>(burst_) * kNanos;
   if (!started_) return content_;
-  const Amount refill = static_cast<Amount>(rate_) * std::max<std::int64_t>(0, (now - last_).count());
+  const Amount refill =
+      static_cast<Amount>(rate_) * std::max<std::int64_t>(0, (now - last_).count());
   return std::min(full, content_ + refill);
 }
 

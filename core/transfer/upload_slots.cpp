@@ -116,8 +116,7 @@ std::vector<UploadSlots::Grant> UploadSlots::take_grants(Time now) {
     for (auto& [id, peer] : peers_) {
       if (!peer.has_slot) continue;
       grant(id, peer, grants);
-      const bool chunk_granted =
-          peer.queue.empty() || peer.queue.front().chunk() != peer.current;
+      const bool chunk_granted = peer.queue.empty() || peer.queue.front().chunk() != peer.current;
       if (chunk_granted && peer.granted <= settings_.low_bytes) {
         free_slot(peer);
         again = true;

@@ -78,7 +78,8 @@ class UploadSlots {
     bool has_slot = false;
     bool stuck = false;
     Time last_sent{};
-    std::optional<Chunk> current;  // what the slot is for; stays to tell a chunk begun from a new one
+    std::optional<Chunk>
+        current;  // what the slot is for; stays to tell a chunk begun from a new one
   };
 
   void give_slots(Time now);

@@ -27,7 +27,8 @@ constexpr std::size_t kTurnBytes = 1024 * 1024;
 constexpr std::size_t kRecordBytes = 16 * 1024;
 // Bytes that the kernel holds unsent: what is behind them can still be overtaken.
 constexpr int kUnsentLowWater = 128 * 1024;
-// Most bytes to wait for: the receive buffer must hold them, and a wake-up for each is cheap enough.
+// Most bytes to wait for: the receive buffer must hold them, and a wake-up for each is cheap
+// enough.
 constexpr std::size_t kLowWaterMax = 64 * 1024;
 // A peer that acknowledges nothing for this long is gone.
 constexpr int kUserTimeoutMs = 30'000;
@@ -110,7 +111,8 @@ void Connection::send(FrameType type, std::uint16_t channel, std::string_view bo
   P2P_CHECK(body.size() <= kMaxFrameBytes);
   Outgoing frame;
   frame.bytes = Buffer(kFrameHeaderBytes + body.size());
-  const auto header = encode_header({static_cast<std::uint32_t>(body.size()), type, flags, channel});
+  const auto header =
+      encode_header({static_cast<std::uint32_t>(body.size()), type, flags, channel});
   std::memcpy(frame.bytes.data(), header.data(), header.size());
   if (!body.empty()) std::memcpy(frame.bytes.data() + header.size(), body.data(), body.size());
   control_queued_ += frame.bytes.size();

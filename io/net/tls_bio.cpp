@@ -38,7 +38,9 @@ int append_to_vector(BIO* bio, const char* bytes, int count) {
   return count;
 }
 
-long control_vector(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+long control_vector(BIO*, int command, long, void*) {
+  return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
 
 BIO* make_bio(BIO_METHOD* method, void* data) {
   BIO* bio = BIO_new(method);

@@ -12,14 +12,14 @@
 
 namespace p2p {
 
-// Reads from a socket without blocking and follows the TLS records that pass by, so that it is known
-// how much of the record that is being received is still to come.
+// Reads from a socket without blocking and follows the TLS records that pass by, so that it is
+// known how much of the record that is being received is still to come.
 struct TlsRecordReader {
   int fd = -1;
   bool eof = false;
 
-  // How many more bytes must arrive before `plaintext` more bytes can be read, at least: the rest of
-  // the record that has begun, and what does not fit into it. Never too many.
+  // How many more bytes must arrive before `plaintext` more bytes can be read, at least: the rest
+  // of the record that has begun, and what does not fit into it. Never too many.
   std::size_t missing_for(std::size_t plaintext) const;
   // Takes note of bytes of the stream.
   void follow(std::span<const std::uint8_t> bytes);

@@ -15,7 +15,9 @@ std::uint32_t get_u32(const std::uint8_t* in) {
   return value;
 }
 
-std::uint8_t* bytes_of(std::string& text) { return reinterpret_cast<std::uint8_t*>(text.data()); }
+std::uint8_t* bytes_of(std::string& text) {
+  return reinterpret_cast<std::uint8_t*>(text.data());
+}
 
 bool lies_in_a_chunk(const ChunkRange& range) {
   return range.length > 0 && range.offset <= kMaxChunkBytes &&

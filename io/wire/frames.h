@@ -1,7 +1,7 @@
 // The frames between agents, and between agents and trackers, byte by byte (docs/protocol.md).
 //
-// Every frame begins with eight bytes, little-endian: length of what follows (u32), type (u8), flags
-// (u8), channel (u16, 0 for what is about the whole connection). HELLO and CONTROL carry
+// Every frame begins with eight bytes, little-endian: length of what follows (u32), type (u8),
+// flags (u8), channel (u16, 0 for what is about the whole connection). HELLO and CONTROL carry
 // protobuf; the five frames that are about chunks are small and fixed.
 #pragma once
 

@@ -1,0 +1,184 @@
+#include "p2pd/transfers.h"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+
+#include "io/config/config.h"
+#include "io/content/manifest_codec.h"
+
+namespace p2p {
+
+Transfers::Transfers(const TransferParts& parts, Uploads& uploads, Owner& owner, Rng rng)
+    : parts_(parts), uploads_(uploads), owner_(owner), rng_(rng) {}
+
+void Transfers::take_push(const proto::PushTask& task, const std::string& node_name) {
+  const ContentId content = content_id_of(task.root_record());
+  know_peers(task.peers());
+  if (const auto running = running_.find(task.job()); running != running_.end()) {
+    // Offered again after the tracker or the connection was away: it goes on as it was.
+    running->second->set_rate(task.rate_bytes_per_second());
+    return report(*running->second);
+  }
+  const bool waits = std::any_of(waiting_.begin(), waiting_.end(), [&](const auto& transfer) {
+    return transfer->order().job.number == task.job();
+  });
+  if (waits) return;
+  PushOrder order;
+  order.job = JobId{task.job()};
+  order.content = content;
+  order.root_record = task.root_record();
+  order.path = task.path();
+  order.original_name = task.original_name();
+  order.node_name = node_name;
+  order.bytes_per_second = task.rate_bytes_per_second();
+  Transfer::Owner& owner = *this;
+  waiting_.push_back(std::make_unique<Transfer>(parts_, owner, std::move(order), rng_.split()));
+  begin_waiting();
+}
+
+// Two transfers of one content would write one checkpoint: the later one waits and then copies.
+bool Transfers::clashes(const Transfer& transfer) const {
+  return std::any_of(running_.begin(), running_.end(), [&](const auto& entry) {
+    return entry.second->order().content == transfer.order().content ||
+           entry.second->order().path == transfer.order().path;
+  });
+}
+
+void Transfers::begin_waiting() {
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    if (clashes(**it)) {
+      ++it;
+      continue;
+    }
+    std::unique_ptr<Transfer> transfer = std::move(*it);
+    it = waiting_.erase(it);
+    Transfer& begun = *transfer;
+    running_[begun.order().job.number] = std::move(transfer);
+    begun.begin();
+  }
+}
+
+void Transfers::know_peers(const google::protobuf::RepeatedPtrField<proto::PeerAddress>& peers) {
+  for (const proto::PeerAddress& peer : peers) {
+    const auto node = NodeId::parse(peer.node_id());
+    const auto address = parse_host_port(peer.address());
+    if (node && address) parts_.mesh.know(*node, *address, peer.seed());
+  }
+}
+
+void Transfers::cancel(std::uint64_t job) {
+  if (const auto found = running_.find(job); found != running_.end()) found->second->cancel();
+  std::erase_if(waiting_,
+                [&](const auto& transfer) { return transfer->order().job.number == job; });
+}
+
+void Transfers::report(Transfer& transfer) {
+  proto::TaskUpdate update;
+  update.set_job(transfer.order().job.number);
+  update.set_state(std::string(to_string(transfer.state())));
+  update.set_detail(transfer.detail());
+  update.set_bytes_done(transfer.bytes_done());
+  update.set_bytes_total(transfer.bytes_total());
+  update.set_bytes_received(transfer.bytes_received());
+  const auto sent = uploads_.bytes_sent().find(transfer.order().content);
+  if (sent != uploads_.bytes_sent().end()) update.set_bytes_sent(sent->second);
+  update.set_path(transfer.final_path());
+  update.set_durable(transfer.durable());
+  if (transfer.state() == TaskState::failed) {
+    update.set_error_code(std::string(to_string(transfer.error_code())));
+  }
+  proto::AgentMessage message;
+  *message.mutable_task() = std::move(update);
+  owner_.send_to_tracker(message);
+}
+
+void Transfers::on_transfer_changed(Transfer& transfer) {
+  // States are told at once, bytes with the next report.
+  if (is_final(transfer.state()) || transfer.bytes_done() == 0) report(transfer);
+  if (!is_final(transfer.state()) || removal_posted_) return;
+  removal_posted_ = true;
+  boost::asio::post(parts_.control, [this] { remove_ended(); });
+}
+
+void Transfers::remove_ended() {
+  removal_posted_ = false;
+  for (auto it = running_.begin(); it != running_.end();) {
+    if (!is_final(it->second->state())) {
+      ++it;
+      continue;
+    }
+    Transfer& ended = *it->second;
+    // What is served from now on does not hang on the transfer any more.
+    const SpaceKey data{ended.order().content, false};
+    if (ended.state() == TaskState::succeeded && ended.source()) {
+      uploads_.share(data, ended.source(), nullptr);
+    } else if (ended.state() != TaskState::succeeded) {
+      uploads_.unshare(data);
+    }
+    it = running_.erase(it);
+  }
+  if (running_.empty() && waiting_.empty())
+    parts_.mesh.forget_all_but([](NodeId) { return false; });
+  begin_waiting();
+}
+
+void Transfers::share(const SpaceKey& space, ServeSourcePtr source, const Bitfield* have) {
+  uploads_.share(space, std::move(source), have);
+}
+
+void Transfers::unshare(const SpaceKey& space) {
+  uploads_.unshare(space);
+}
+
+void Transfers::on_landed(Transfer& transfer, const proto::HoldingRecord& record) {
+  uploads_.add_held(transfer.order().content);
+  owner_.on_held(record);
+}
+
+void Transfers::on_bad_peer(const ContentId& content, NodeId peer, ChunkIndex chunk,
+                            const std::string& reason) {
+  proto::AgentMessage message;
+  auto& report = *message.mutable_report();
+  report.set_node_id(peer.str());
+  report.set_content_id(std::string(content.digest.view()));
+  report.set_chunk(chunk.value);
+  report.set_reason(reason);
+  owner_.send_to_tracker(message);
+}
+
+void Transfers::set_rate(const proto::RateLease& lease) {
+  if (const auto found = running_.find(lease.job()); found != running_.end()) {
+    found->second->set_rate(lease.bytes_per_second());
+  }
+}
+
+void Transfers::on_tick(Time now) {
+  for (auto& [job, transfer] : running_) transfer->on_tick(now);
+}
+
+void Transfers::report() {
+  for (auto& [job, transfer] : running_) {
+    if (!is_final(transfer->state())) report(*transfer);
+  }
+}
+
+void Transfers::on_peer_up(NodeId peer) {
+  for (auto& [job, transfer] : running_) {
+    if (SpaceFetch* fetch = transfer->fetch()) fetch->on_peer_up(peer);
+  }
+}
+
+void Transfers::on_peer_down(NodeId peer) {
+  for (auto& [job, transfer] : running_) {
+    if (SpaceFetch* fetch = transfer->fetch()) fetch->on_peer_down(peer);
+  }
+}
+
+SpaceFetch* Transfers::fetch_of(const SpaceKey& space) {
+  for (auto& [job, transfer] : running_) {
+    if (SpaceFetch* fetch = transfer->fetch_of(space)) return fetch;
+  }
+  return nullptr;
+}
+
+}  // namespace p2p

@@ -1,0 +1,68 @@
+// All pushes on this node: which run, which wait, and where the events of the mesh go.
+//
+// Control thread only.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "p2pd/transfer.h"
+#include "p2pd/uploads.h"
+#include "proto/control.pb.h"
+
+namespace p2p {
+
+class Transfers final : private Transfer::Owner {
+ public:
+  struct Owner {
+    virtual void send_to_tracker(const proto::AgentMessage& message) = 0;
+    // A content lies whole on this node, under this record.
+    virtual void on_held(const proto::HoldingRecord& record) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  Transfers(const TransferParts& parts, Uploads& uploads, Owner& owner, Rng rng);
+
+  void take_push(const proto::PushTask& task, const std::string& node_name);
+  void know_peers(const google::protobuf::RepeatedPtrField<proto::PeerAddress>& peers);
+  void set_rate(const proto::RateLease& lease);
+  void cancel(std::uint64_t job);
+  // Every 100 ms or so: checkpoints.
+  void on_tick(Time now);
+  // Progress of everything that runs goes to the tracker.
+  void report();
+
+  void on_peer_up(NodeId peer);
+  void on_peer_down(NodeId peer);
+  // The fetch that deals with a space; nothing when none does.
+  SpaceFetch* fetch_of(const SpaceKey& space);
+
+ private:
+  bool clashes(const Transfer& transfer) const;
+  void begin_waiting();
+  void report(Transfer& transfer);
+  void remove_ended();
+
+  void on_transfer_changed(Transfer& transfer) override;
+  void share(const SpaceKey& space, ServeSourcePtr source, const Bitfield* have) override;
+  void unshare(const SpaceKey& space) override;
+  void on_landed(Transfer& transfer, const proto::HoldingRecord& record) override;
+  void on_bad_peer(const ContentId& content, NodeId peer, ChunkIndex chunk,
+                   const std::string& reason) override;
+
+  TransferParts parts_;
+  Uploads& uploads_;
+  Owner& owner_;
+  Rng rng_;
+  std::map<std::uint64_t, std::unique_ptr<Transfer>> running_;  // by job
+  std::deque<std::unique_ptr<Transfer>> waiting_;  // for one with the same content or path
+  bool removal_posted_ = false;
+};
+
+}  // namespace p2p
