@@ -24,7 +24,9 @@ Status JobBoard::plan_publish(const std::string& node_name, const std::string& p
                                         " is offline: start p2pd run there, or "
                                         "publish from a node that is online"};
   }
-  if (Status valid = check_source_path(path); !valid) return valid;
+  if (Status readable = check_readable(path, node->shares, node->roots, node_name); !readable) {
+    return readable;
+  }
   if (!name.empty()) {
     auto parsed = parse_file_name(name);
     if (!parsed) return parsed.error();

@@ -113,12 +113,16 @@ std::optional<std::size_t> longest_root(const Components& path,
   return best;
 }
 
+std::string listed(std::span<const std::string> folders) {
+  std::string list;
+  for (const std::string& folder : folders) list += (list.empty() ? "" : ", ") + folder;
+  return list.empty() ? "none" : printable(list, 400);
+}
+
 Error below_no_root(std::string_view path, std::span<const std::string> roots,
                     std::string_view node_name) {
-  std::string list;
-  for (const std::string& root : roots) list += (list.empty() ? "" : ", ") + root;
   return Error{Errc::denied, printable(path) + " is not below a root of " + std::string(node_name) +
-                                 " (roots: " + printable(list, 400) +
+                                 " (roots: " + listed(roots) +
                                  "): start p2pd with --root or choose another --path"};
 }
 
@@ -181,6 +185,17 @@ Result<ResolvedDestination> resolve_destination(std::string_view dest,
   const std::size_t bytes = roots[resolved.root_index].size() + 1 + resolved.relative_path.size();
   if (bytes > kMaxPathBytes) return too_long(*path, bytes);
   return resolved;
+}
+
+Status check_readable(std::string_view path, std::span<const std::string> shares,
+                      std::span<const std::string> roots, std::string_view node_name) {
+  if (Status valid = check_source_path(path); !valid) return valid;
+  const auto parts = components_of(path);
+  if (longest_root(parts, shares) || longest_root(parts, roots)) return {};
+  return Error{Errc::denied, printable(path) + " is not below a folder that " +
+                                 std::string(node_name) + " may read (shares: " + listed(shares) +
+                                 "; roots: " + listed(roots) +
+                                 "): start p2pd with --share to publish from elsewhere"};
 }
 
 }  // namespace p2p

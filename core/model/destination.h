@@ -22,6 +22,11 @@ inline constexpr std::string_view kReservedPrefix = ".p2pd-";
 // Repeated slashes and a trailing one are allowed.
 Status check_source_path(std::string_view path);
 
+// Also below one of the folders that the node may read: its shares, and its roots. denied, with both
+// lists, when not. A comparison of texts: the node itself knows its links and asks again.
+Status check_readable(std::string_view path, std::span<const std::string> shares,
+                      std::span<const std::string> roots, std::string_view node_name);
+
 // The last component of a path that passed check_source_path: "/srv/a.img/" → "a.img".
 std::string base_name_of(std::string_view path);
 

@@ -145,5 +145,20 @@ TEST_CASE("The base name of a path is its last component", "[core][destination]"
   CHECK(base_name_of("/") == "");
 }
 
+TEST_CASE("A node reads below its shares and its roots, and nowhere else", "[core][destination]") {
+  const std::vector<std::string> shares{"/srv/files"};
+  const std::vector<std::string> roots{"/data"};
+  CHECK(check_readable("/srv/files/a.img", shares, roots, "web1"));
+  CHECK(check_readable("/data/a.img", shares, roots, "web1"));
+  CHECK_FALSE(check_readable("/srv/files2/a.img", shares, roots, "web1"));
+  CHECK_FALSE(check_readable("/srv/files/../secret", shares, roots, "web1"));
+  const Status outside = check_readable("/etc/passwd", shares, {}, "web1");
+  REQUIRE_FALSE(outside);
+  CHECK(outside.error().code == Errc::denied);
+  CHECK(outside.error().detail ==
+        "/etc/passwd is not below a folder that web1 may read (shares: /srv/files; roots: none): "
+        "start p2pd with --share to publish from elsewhere");
+}
+
 }  // namespace
 }  // namespace p2p
