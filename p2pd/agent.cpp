@@ -74,18 +74,19 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded)
       contents_(std::move(loaded.contents)),
       parts_(*store_),
       mesh_(control_, disk_, data_threads(settings), id_, node_.cluster_id, *this, rng_.split()),
-      uploads_(control_, disk_, mesh_, contents_,
-               [this](const ContentId& content) {
-                 const auto found = holdings_.find(content);
-                 if (found == holdings_.end()) return;
-                 announce(found->second, /*gone=*/true);
-                 holdings_.erase(found);
-                 disk_.post([this, content] {
-                   const Status erased = contents_.erase_holding(content);
-                   if (!erased)
-                     log_warn("state", "a record stays", {{"why", erased.error().detail}});
-                 });
-               }),
+      uploads_(
+          control_, disk_, mesh_, contents_,
+          [this](const ContentId& content) {
+            const auto found = holdings_.find(content);
+            if (found == holdings_.end()) return;
+            announce(found->second, /*gone=*/true);
+            holdings_.erase(found);
+            disk_.post([this, content] {
+              const Status erased = contents_.erase_holding(content);
+              if (!erased) log_warn("state", "a record stays", {{"why", erased.error().detail}});
+            });
+          },
+          rng_.split()),
       timer_(control_),
       signals_(control_, SIGINT, SIGTERM),
       renewal_(agent_credentials_folder(settings.data)),
@@ -160,6 +161,7 @@ void Agent::run() {
 void Agent::tick() {
   const Time now = monotonic_now();
   transfers_->on_tick(now);
+  report_uploads();
   if (now - last_report_ >= kReportEvery) {
     last_report_ = now;
     report();
@@ -185,6 +187,10 @@ void Agent::report() {
     update.set_bytes_total(publishing.total);
     send_task(update);
   }
+}
+
+// Often: what a source sent last should be known when the last receiver is done.
+void Agent::report_uploads() {
   for (const auto& [content, bytes] : uploads_.bytes_sent()) {
     std::uint64_t& reported = uploads_reported_[content];
     if (reported == bytes) continue;
@@ -360,8 +366,7 @@ void Agent::published(std::uint64_t job, Result<Publisher::Done> done) {
     record.set_content_id(std::string(manifest.id.digest.view()));
     record.set_path(done->path);
     record.set_size(manifest.root_record.total_bytes);
-    // What was opened of an older file at that place is not served any more.
-    uploads_.unshare({manifest.id, false});
+    // What is being served of this content goes on: the bytes are the same.
     uploads_.add_held(manifest.id);
     on_held(record);
     update.set_state(std::string(to_string(TaskState::succeeded)));
@@ -388,8 +393,8 @@ void Agent::on_peer_down(NodeId peer) {
   transfers_->on_peer_down(peer);
 }
 
-void Agent::on_peer_open(NodeId peer, const SpaceKey& space, bool wants) {
-  if (SpaceFetch* fetch = transfers_->fetch_of(space)) return fetch->on_peer_open(peer);
+void Agent::on_peer_open(NodeId peer, const SpaceKey& space, bool wants, bool offers) {
+  if (SpaceFetch* fetch = transfers_->fetch_of(space)) return fetch->on_peer_open(peer, offers);
   uploads_.on_peer_open(peer, space, wants);
 }
 
@@ -398,7 +403,18 @@ void Agent::on_peer_close(NodeId peer, const SpaceKey& space) {
 }
 
 void Agent::on_peer_have(NodeId peer, const SpaceKey& space, std::vector<ChunkRun> runs) {
-  if (SpaceFetch* fetch = transfers_->fetch_of(space)) fetch->on_peer_have(peer, runs);
+  if (SpaceFetch* fetch = transfers_->fetch_of(space)) return fetch->on_peer_have(peer, runs);
+  uploads_.on_peer_have(peer, space, runs);
+}
+
+void Agent::on_peer_offer(NodeId peer, const SpaceKey& space, const Offer& offer) {
+  if (SpaceFetch* fetch = transfers_->fetch_of(space)) return fetch->on_peer_offer(peer, offer);
+  // Zero milliseconds: an answer to an offer of ours.
+  if (offer.milliseconds == 0) uploads_.on_peer_decline(peer, space, ChunkIndex{offer.chunk});
+}
+
+void Agent::on_peer_busy(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
+  if (SpaceFetch* fetch = transfers_->fetch_of(space)) fetch->on_peer_busy(peer, range);
 }
 
 void Agent::on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) {

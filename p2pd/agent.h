@@ -68,6 +68,7 @@ class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private
   Status make_contexts();
   void tick();
   void report();
+  void report_uploads();
 
   void take_publish(const proto::PublishTask& task);
   void published(std::uint64_t job, Result<Publisher::Done> done);
@@ -82,7 +83,9 @@ class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private
 
   void on_peer_up(NodeId peer) override;
   void on_peer_down(NodeId peer) override;
-  void on_peer_open(NodeId peer, const SpaceKey& space, bool wants) override;
+  void on_peer_open(NodeId peer, const SpaceKey& space, bool wants, bool offers) override;
+  void on_peer_offer(NodeId peer, const SpaceKey& space, const Offer& offer) override;
+  void on_peer_busy(NodeId peer, const SpaceKey& space, const ChunkRange& range) override;
   void on_peer_close(NodeId peer, const SpaceKey& space) override;
   void on_peer_have(NodeId peer, const SpaceKey& space, std::vector<ChunkRun> runs) override;
   void on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) override;

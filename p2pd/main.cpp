@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "core/base/text.h"
 #include "io/disk/file_io.h"
 #include "io/log/log.h"
 #include "io/wire/hello.h"
@@ -120,6 +121,16 @@ int do_run(RunOptions& options) {
   if (!options.settings.advertise.empty()) {
     auto advertise = p2p::parse_host_port(options.settings.advertise);
     if (!advertise) return fail(advertise.error().within("--advertise"));
+  }
+  for (const auto* folders : {&options.settings.roots, &options.settings.shares}) {
+    for (const std::string& folder : *folders) {
+      if (p2p::printable(folder, folder.size()) == folder) continue;
+      return fail(
+          {p2p::Errc::invalid_argument,
+           "folder " + p2p::quoted(folder) +
+               ": its name is not UTF-8 or has control characters, so no message could name "
+               "it; rename it"});
+    }
   }
   auto agent = p2p::Agent::open(options.settings);
   if (!agent) return fail(agent.error());

@@ -54,15 +54,16 @@ void PeerMesh::set_contexts(TlsContext server, TlsContext client) {
 }
 
 Result<std::uint16_t> PeerMesh::listen(const HostPort& address) {
-  auto port = listener_.listen(address.host, address.port,
-                               [this](Listener::Socket socket, std::string peer) {
-                                 begin(std::move(socket), Connection::Side::server, peer);
-                               });
+  auto port = listener_.listen(
+      address.host, address.port, [this](Listener::Socket socket, std::string peer) {
+        begin(std::move(socket), Connection::Side::server, peer, std::nullopt);
+      });
   if (port) port_ = *port;
   return port;
 }
 
-void PeerMesh::begin(Listener::Socket socket, Connection::Side side, std::string peer) {
+void PeerMesh::begin(Listener::Socket socket, Connection::Side side, std::string peer,
+                     std::optional<NodeId> expected) {
   LoopThread& thread = *threads_[next_thread_++ % threads_.size()];
   auto moved = move_socket(std::move(socket), thread.loop());
   if (!moved) return;
@@ -72,6 +73,7 @@ void PeerMesh::begin(Listener::Socket socket, Connection::Side side, std::string
   session.half = std::make_shared<PeerSession>(id, events, thread.loop(), disk_);
   session.thread = &thread;
   session.dialled_by_us = side == Connection::Side::client;
+  session.expected = expected;
   Connection::Settings settings;
   settings.cluster = cluster_;
   const TlsContext& tls = side == Connection::Side::client ? *client_ : *server_;
@@ -128,7 +130,7 @@ void PeerMesh::dial_due() {
                                   Duration(static_cast<std::int64_t>(
                                       rng_.below(static_cast<std::uint64_t>(pause.count()))));
              if (socket && !is_up(peer)) {
-               begin(std::move(*socket), Connection::Side::client, dialled.address.str());
+               begin(std::move(*socket), Connection::Side::client, dialled.address.str(), peer);
              } else if (!socket) {
                log_debug("peers", "cannot connect", {{"why", socket.error().detail}});
              }
@@ -170,7 +172,8 @@ void PeerMesh::on_peer_data(PeerSession::Id id, ArrivedData data) {
     const auto space = found->second.theirs.find(data.channel);
     if (space == found->second.theirs.end())
       return end(id, "sent data on a channel it never opened");
-    owner_.on_peer_data(*found->second.node, space->second, std::move(data));
+    const SpaceKey key = space->second;  // the session may end meanwhile
+    owner_.on_peer_data(*found->second.node, key, std::move(data));
   });
 }
 
@@ -201,6 +204,13 @@ void PeerMesh::opened(PeerSession::Id id, const Identity& identity) {
   Session& session = found->second;
   session.node = NodeId::parse(identity.id);
   if (!session.node || *session.node == self_) return end(id, "has no node id of another node");
+  if (session.expected && *session.expected != *session.node) {
+    return end(id, "is another node than the one that was dialled");
+  }
+  if (const auto ban = banned_until_.find(*session.node); ban != banned_until_.end()) {
+    if (monotonic_now() < ban->second) return end(id, "was dropped less than a minute ago");
+    banned_until_.erase(ban);
+  }
   send(session, FrameType::hello, 0, make_hello(port_).SerializeAsString());
 }
 
@@ -247,6 +257,10 @@ void PeerMesh::take_frame(PeerSession::Id id, const FrameHeader& header, const B
     auto runs = decode_have(body.span());
     if (!runs) return end(id, "sent a malformed HAVE");
     owner_.on_peer_have(node, key, std::move(*runs));
+  } else if (header.type == FrameType::offer) {
+    const auto offer = decode_offer(body.span());
+    if (!offer) return end(id, "sent a malformed OFFER");
+    owner_.on_peer_offer(node, key, *offer);
   } else if (header.type == FrameType::request || header.type == FrameType::cancel) {
     take_range(node, key, header, body, id);
   }
@@ -258,6 +272,8 @@ void PeerMesh::take_range(NodeId node, const SpaceKey& space, const FrameHeader&
   if (!range) return end(id, "sent a malformed REQUEST or CANCEL");
   if (header.type == FrameType::request) {
     owner_.on_peer_request(node, space, *range);
+  } else if (header.flags & kBusy) {
+    owner_.on_peer_busy(node, space, *range);
   } else if (header.flags & kRefusal) {
     owner_.on_peer_refusal(node, space, *range);
   } else {
@@ -279,7 +295,7 @@ void PeerMesh::take_message(PeerSession::Id id, Session& session, const Buffer& 
     }
     const SpaceKey space{*content, message.open().space() == proto::SPACE_BODY};
     session.theirs[static_cast<std::uint16_t>(channel)] = space;
-    owner_.on_peer_open(node, space, message.open().wants());
+    owner_.on_peer_open(node, space, message.open().wants(), message.open().offers());
   } else if (message.has_close()) {
     if (const auto content = ContentId::from_raw(message.close().content_id())) {
       owner_.on_peer_close(node, {*content, message.close().space() == proto::SPACE_BODY});
@@ -316,7 +332,9 @@ void PeerMesh::end(PeerSession::Id id, const std::string& why) {
 
 void PeerMesh::drop(NodeId peer, const std::string& reason) {
   log_warn("peers", "peer dropped", {{"node", peer.str()}, {"why", reason}});
-  known_[peer].not_before = monotonic_now() + kPunishment;
+  const Time until = monotonic_now() + kPunishment;
+  banned_until_[peer] = until;
+  if (const auto known = known_.find(peer); known != known_.end()) known->second.not_before = until;
   if (const auto up = up_.find(peer); up != up_.end()) end(up->second, reason);
 }
 
@@ -333,7 +351,7 @@ void PeerMesh::send(Session& session, FrameType type, std::uint16_t channel, std
                     });
 }
 
-void PeerMesh::send_open(NodeId peer, const SpaceKey& space, bool wants) {
+void PeerMesh::send_open(NodeId peer, const SpaceKey& space, bool wants, bool offers) {
   Session* session = session_of(peer);
   if (session == nullptr) return;
   const auto [entry, added] =
@@ -343,6 +361,7 @@ void PeerMesh::send_open(NodeId peer, const SpaceKey& space, bool wants) {
   message.mutable_open()->set_content_id(std::string(space.content.digest.view()));
   message.mutable_open()->set_space(space.body ? proto::SPACE_BODY : proto::SPACE_DATA);
   message.mutable_open()->set_wants(wants);
+  message.mutable_open()->set_offers(offers);
   send(*session, FrameType::control, 0, message.SerializeAsString());
 }
 
@@ -388,6 +407,16 @@ void PeerMesh::send_request(NodeId peer, const SpaceKey& space, const ChunkRange
 
 void PeerMesh::send_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
   send_range(peer, space, FrameType::cancel, range, 0);
+}
+
+void PeerMesh::send_busy(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
+  send_range(peer, space, FrameType::cancel, range, kBusy);
+}
+
+void PeerMesh::send_offer(NodeId peer, const SpaceKey& space, const Offer& offer) {
+  if (const auto channel = channel_of(peer, space)) {
+    send(*session_of(peer), FrameType::offer, *channel, encode_offer(offer));
+  }
 }
 
 void PeerMesh::send_refusal(NodeId peer, const SpaceKey& space, const ChunkRange& range) {

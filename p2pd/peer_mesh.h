@@ -35,7 +35,10 @@ class PeerMesh final : private PeerSession::Events {
     virtual void on_peer_up(NodeId peer) = 0;
     virtual void on_peer_down(NodeId peer) = 0;
     // The peer holds or wants the space; `wants`: it waits for our Open or Close.
-    virtual void on_peer_open(NodeId peer, const SpaceKey& space, bool wants) = 0;
+    // `offers`: it is a seed that hands out chunks by OFFER.
+    virtual void on_peer_open(NodeId peer, const SpaceKey& space, bool wants, bool offers) = 0;
+    virtual void on_peer_offer(NodeId peer, const SpaceKey& space, const Offer& offer) = 0;
+    virtual void on_peer_busy(NodeId peer, const SpaceKey& space, const ChunkRange& range) = 0;
     virtual void on_peer_close(NodeId peer, const SpaceKey& space) = 0;
     virtual void on_peer_have(NodeId peer, const SpaceKey& space, std::vector<ChunkRun> runs) = 0;
     virtual void on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) = 0;
@@ -67,22 +70,25 @@ class PeerMesh final : private PeerSession::Events {
   bool is_up(NodeId peer) const { return up_.contains(peer); }
   std::vector<NodeId> peers_up() const;
 
-  void send_open(NodeId peer, const SpaceKey& space, bool wants);
+  void send_open(NodeId peer, const SpaceKey& space, bool wants, bool offers);
+  void send_offer(NodeId peer, const SpaceKey& space, const Offer& offer);
   void send_close(NodeId peer, const SpaceKey& space, const std::string& reason);
   // Nothing is sent on a space that was not opened.
   void send_have(NodeId peer, const SpaceKey& space, const std::vector<ChunkRun>& runs);
   void send_request(NodeId peer, const SpaceKey& space, const ChunkRange& range);
   void send_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range);
   void send_refusal(NodeId peer, const SpaceKey& space, const ChunkRange& range);
+  void send_busy(NodeId peer, const SpaceKey& space, const ChunkRange& range);
   void serve(NodeId peer, const SpaceKey& space, ServeSourcePtr source, const ChunkRange& range);
-  // It broke the rules: closed, and not dialled again for a minute.
+  // It broke the rules: closed, and neither dialled nor let in for a minute.
   void drop(NodeId peer, const std::string& reason);
 
  private:
   struct Session {
     std::shared_ptr<PeerSession> half;  // lives on `thread`
     LoopThread* thread = nullptr;
-    std::optional<NodeId> node;  // after the handshake
+    std::optional<NodeId> node;      // after the handshake
+    std::optional<NodeId> expected;  // whom we dialled
     bool dialled_by_us = false;
     bool greeted = false;
     std::map<SpaceKey, std::uint16_t> ours;
@@ -104,7 +110,8 @@ class PeerMesh final : private PeerSession::Events {
   void on_serve_failed(PeerSession::Id id, ServeSourcePtr source, Error why) override;
   void on_peer_closed(PeerSession::Id id, Error why) override;
 
-  void begin(Listener::Socket socket, Connection::Side side, std::string peer);
+  void begin(Listener::Socket socket, Connection::Side side, std::string peer,
+             std::optional<NodeId> expected);
   void dial_due();
   void schedule();
   void opened(PeerSession::Id id, const Identity& identity);
@@ -139,6 +146,7 @@ class PeerMesh final : private PeerSession::Events {
   std::map<PeerSession::Id, Session> sessions_;
   std::map<NodeId, PeerSession::Id> up_;
   std::map<NodeId, Known> known_;
+  std::map<NodeId, Time> banned_until_;
 };
 
 }  // namespace p2p

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <cstring>
+#include <utility>
 
 #include "io/content/merkle.h"
 #include "io/disk/file_io.h"
@@ -121,7 +122,7 @@ void PeerSession::serve_next() {
         self->reading_ = false;
         if (self->closed_ || self->serving_.empty()) return;
         if (!read) {
-          std::erase_if(self->serving_, [&](const Serving& s) { return s.source == source; });
+          self->refuse_all_of(source);
           self->events_.on_serve_failed(self->id_, source, read.error());
         } else {
           self->send_piece(self->serving_.front(), piece, std::move(*shared));
@@ -130,6 +131,23 @@ void PeerSession::serve_next() {
       });
     });
   }
+}
+
+// What cannot be read is not kept waiting for, neither there nor in the accounts of this side.
+void PeerSession::refuse_all_of(const ServeSourcePtr& source) {
+  std::uint32_t refused = 0;
+  std::deque<Serving> kept;
+  for (Serving& serving : std::exchange(serving_, {})) {
+    if (serving.source != source) {
+      kept.push_back(std::move(serving));
+      continue;
+    }
+    refused += serving.rest.length;
+    connection_->send(FrameType::cancel, serving.channel, encode_range(serving.rest), kRefusal);
+  }
+  if (closed_) return;
+  serving_ = std::move(kept);
+  events_.on_peer_sent(id_, refused);
 }
 
 void PeerSession::send_piece(const Serving& serving, const ChunkRange& piece, Buffer frame) {

@@ -73,6 +73,7 @@ class PeerSession final : public Connection::Handler,
   void take_data(const FrameHeader& header, Buffer body);
   void serve_next();
   void send_piece(const Serving& serving, const ChunkRange& piece, Buffer frame);
+  void refuse_all_of(const ServeSourcePtr& source);
   void fail(Error why);
 
   Id id_;

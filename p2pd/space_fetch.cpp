@@ -6,29 +6,6 @@
 #include "io/runtime/wall_clock.h"
 
 namespace p2p {
-namespace {
-
-// Four chunk-times of delay cost 1 % of the time of 64 nodes and 2048 chunks (research, 4.5); each
-// frame to each neighbour costs some 50 us of CPU at both ends together.
-constexpr int kHaveChunkTimes = 4;
-constexpr Duration kHaveSoonest = std::chrono::milliseconds(5);
-constexpr Duration kHaveLatest = std::chrono::milliseconds(100);
-
-std::vector<ChunkRun> runs_from(std::vector<ChunkIndex> chunks) {
-  std::sort(chunks.begin(), chunks.end());
-  std::vector<ChunkRun> runs;
-  for (const ChunkIndex chunk : chunks) {
-    if (!runs.empty() && runs.back().first + runs.back().count == chunk.value) {
-      ++runs.back().count;
-    } else {
-      runs.push_back({chunk.value, 1});
-    }
-  }
-  return runs;
-}
-
-}  // namespace
-
 SpaceFetch::SpaceFetch(boost::asio::io_context& control, PeerMesh& mesh, const SpaceKey& key,
                        const ChunkSpace& space, Sink& sink, Rng rng)
     : control_(control),
@@ -42,6 +19,11 @@ SpaceFetch::SpaceFetch(boost::asio::io_context& control, PeerMesh& mesh, const S
 
 SpaceFetch::~SpaceFetch() {
   *alive_ = false;
+  if (!started_ || completed_) return;
+  // Peers forget this fetch, so that a later one is answered like a first one.
+  for (const auto& [peer, state] : peers_) {
+    if (state.opened) mesh_.send_close(peer, key_, "given up");
+  }
 }
 
 void SpaceFetch::start() {
@@ -64,7 +46,7 @@ void SpaceFetch::open_towards(NodeId peer, bool wants) {
   PeerState& state = peers_[peer];
   if (state.opened) return;
   state.opened = true;
-  mesh_.send_open(peer, key_, wants);
+  mesh_.send_open(peer, key_, wants, /*offers=*/false);
   if (!have().none()) mesh_.send_have(peer, key_, runs_of(have()));
 }
 
@@ -78,10 +60,27 @@ void SpaceFetch::on_peer_down(NodeId peer) {
   perform();
 }
 
-void SpaceFetch::on_peer_open(NodeId peer) {
+void SpaceFetch::on_peer_open(NodeId peer, bool offers) {
   if (!started_) return;
   open_towards(peer, /*wants=*/false);
-  download_.on_peer_joined(peer, monotonic_now());
+  peers_[peer].offers = offers;
+  download_.on_peer_joined(peer, monotonic_now(), offers);
+  perform();
+}
+
+void SpaceFetch::on_peer_offer(NodeId peer, const Offer& offer) {
+  std::optional<ChunkIndex> chunk;
+  if (offer.chunk != Offer::kAllOut) {
+    chunk = ChunkIndex{offer.chunk};
+  } else {
+    peers_[peer].offers = false;
+  }
+  download_.on_offer(peer, chunk, monotonic_now());
+  perform();
+}
+
+void SpaceFetch::on_peer_busy(NodeId peer, const ChunkRange& range) {
+  download_.on_busy(peer, range, monotonic_now());
   perform();
 }
 
@@ -178,25 +177,23 @@ void SpaceFetch::on_copied(ChunkIndex chunk) {
   perform();
 }
 
-// News waits for a few chunk-times, so that one frame carries several, but never long: what a peer
-// does not know of it cannot fetch.
 void SpaceFetch::announce(ChunkIndex chunk) {
   const Time now = monotonic_now();
-  if (last_ready_ != Time{}) chunk_time_ = (7 * chunk_time_ + (now - last_ready_)) / 8;
-  last_ready_ = now;
-  unannounced_.push_back(chunk);
-  if (unannounced_.size() > 1) return;
-  have_timer_.expires_after(std::clamp(kHaveChunkTimes * chunk_time_, kHaveSoonest, kHaveLatest));
+  const bool first = news_.next_deadline() == Time::max();
+  news_.on_chunk_ready(chunk, now);
+  // A manifest body is served from the moment it is whole, and announced then.
+  if (!first || key_.body) return;
+  have_timer_.expires_after(news_.next_deadline() - now);
   have_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
     if (!error && *alive) flush_haves();
   });
 }
 
 void SpaceFetch::flush_haves() {
-  const std::vector<ChunkRun> runs = runs_from(std::exchange(unannounced_, {}));
+  const std::vector<ChunkRun> runs = news_.take();
   if (runs.empty()) return;
   for (const auto& [peer, state] : peers_) {
-    if (state.opened && !state.complete) mesh_.send_have(peer, key_, runs);
+    if (state.opened && (!state.complete || state.offers)) mesh_.send_have(peer, key_, runs);
   }
 }
 
@@ -206,6 +203,8 @@ void SpaceFetch::perform() {
       mesh_.send_request(request->peer, key_, request->range);
     } else if (const auto* cancel = std::get_if<Download::SendCancel>(&effect)) {
       mesh_.send_cancel(cancel->peer, key_, cancel->range);
+    } else if (const auto* decline = std::get_if<Download::SendDecline>(&effect)) {
+      mesh_.send_offer(decline->peer, key_, {decline->chunk.value, 0});
     } else if (const auto* drop = std::get_if<Download::DropPeer>(&effect)) {
       sink_.on_bad_peer(drop->peer, drop->chunk, drop->reason);
       mesh_.drop(drop->peer, drop->reason);
@@ -213,8 +212,9 @@ void SpaceFetch::perform() {
   }
   if (download_.complete() && started_ && !completed_) {
     completed_ = true;
-    flush_haves();
+    // First, so that what is announced is there when somebody asks for it.
     sink_.on_complete();
+    flush_haves();
     return;
   }
   schedule();

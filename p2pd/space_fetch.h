@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/transfer/download.h"
+#include "core/transfer/have_batch.h"
 #include "core/transfer/upload_slots.h"
 #include "p2pd/peer_mesh.h"
 
@@ -46,7 +47,9 @@ class SpaceFetch {
   void on_peer_up(NodeId peer);
   void on_peer_down(NodeId peer);
   // The peer's Open; what we have is told, and the space opened in return when it is not yet.
-  void on_peer_open(NodeId peer);
+  void on_peer_open(NodeId peer, bool offers);
+  void on_peer_offer(NodeId peer, const Offer& offer);
+  void on_peer_busy(NodeId peer, const ChunkRange& range);
   // It has nothing to give yet, or any more. Should that change, it opens the space itself.
   void on_peer_close(NodeId peer);
   void on_peer_have(NodeId peer, const std::vector<ChunkRun>& runs);
@@ -66,7 +69,8 @@ class SpaceFetch {
   };
   struct PeerState {
     bool opened = false;    // we have opened the space towards it
-    bool complete = false;  // it has everything: no HAVE of ours interests it
+    bool complete = false;  // it has everything: no HAVE of ours interests it, unless
+    bool offers = false;    // it hands out chunks and wants to know which are out
   };
 
   Assembly& assembly_of(ChunkIndex chunk);
@@ -87,11 +91,9 @@ class SpaceFetch {
   boost::asio::steady_timer timer_;
   Time armed_for_ = Time::max();
   boost::asio::steady_timer have_timer_;
-  std::vector<ChunkIndex> unannounced_;
+  HaveBatch news_{HaveSettings{}};
   std::map<ChunkIndex, Assembly> assemblies_;
   std::map<NodeId, PeerState> peers_;
-  Time last_ready_{};
-  Duration chunk_time_{std::chrono::milliseconds(20)};  // between two chunks that became ready
   bool started_ = false;
   bool failed_ = false;
   bool completed_ = false;

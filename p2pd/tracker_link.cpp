@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/model/manifest.h"
 #include "io/log/log.h"
 #include "io/net/listener.h"
 #include "io/wire/hello.h"
@@ -54,6 +55,8 @@ void TrackerLink::dial_now() {
          if (!socket) return lost(socket.error());
          Connection::Settings settings;
          settings.cluster = cluster_;
+         // A publish queues a whole manifest body.
+         settings.control_bytes_max = 2 * kMaxBodyBytes;
          connection_ =
              Connection::make(control_, std::move(*socket), *client_, Connection::Side::client,
                               settings, "tracker " + tracker_.str());

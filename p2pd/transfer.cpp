@@ -15,6 +15,20 @@
 #include "io/runtime/wall_clock.h"
 
 namespace p2p {
+namespace {
+
+// Payload that waits for a disk thread; more, and nothing new is asked for until it has shrunk.
+constexpr std::uint64_t kBeingWrittenMax = 64ull * 1024 * 1024;
+
+// What a chunk of zeros comes to.
+Digest root_of_hole(const ChunkSpace& space, ChunkIndex chunk) {
+  std::vector<Digest> leaves(space.leaves_of(chunk), zero_block_digest(kBlockBytes));
+  const std::uint32_t tail = space.size_of(chunk) % kBlockBytes;
+  if (tail != 0) leaves.back() = zero_block_digest(tail);
+  return merkle_root(leaves, space.padded_leaves_of(chunk));
+}
+
+}  // namespace
 
 struct Transfer::Looked {
   bool already_there = false;
@@ -43,6 +57,8 @@ struct Transfer::BodySink final : SpaceFetch::Sink {
   }
   void on_chunk_ready(ChunkIndex) override {}
   void on_complete() override {
+    // Others can have it from here while it is being saved.
+    transfer.share_body(bytes);
     boost::asio::post(transfer.parts_.control, [alive = transfer.alive_, this] {
       if (*alive) transfer.body_fetched();
     });
@@ -130,6 +146,7 @@ void Transfer::looked(Looked looked) {
   state_ = TaskState::running;
   owner_.on_transfer_changed(*this);
   if (manifest_) {
+    share_body(manifest_->body_bytes);
     prepare();
   } else {
     fetch_body();
@@ -163,18 +180,19 @@ void Transfer::body_fetched() {
       });
 }
 
-void Transfer::prepare() {
-  // Whoever comes now can have the manifest from here.
+void Transfer::share_body(std::string bytes) {
   auto body = std::make_shared<ServeSource>();
   body->space = ChunkSpace(root_record_->body);
-  body->memory = manifest_->body_bytes;
+  body->memory = std::move(bytes);
   body->name = "manifest";
   owner_.share({order_.content, /*body=*/true}, std::move(body), nullptr);
+}
 
+void Transfer::prepare() {
   const ChunkSpace space(manifest_->file().tree, manifest_->file().data);
   PartRecords::Place place{order_.job.number, destination_, part_name_};
   on_disk(
-      [&parts = parts_, place, space, id = order_.content] {
+      [parts = parts_, place, space, id = order_.content] {
         Prepared result;
         auto file = parts.privileged.open_part(place.destination, place.part);
         if (!file) {
@@ -195,6 +213,12 @@ void Transfer::prepare() {
         }
         result.have = parts.parts.load(id, place, *facts, space.count());
         if (result.have.none()) {
+          // Whatever an older part holds is not known: what stays a hole must read as zeros.
+          if (::ftruncate(file->get(), 0) != 0 ||
+              ::ftruncate(file->get(), static_cast<off_t>(space.size())) != 0) {
+            result.error = error_from_errno(errno, "set the size of " + place.part);
+            return result;
+          }
           if (const Status begun = parts.parts.begin(id, place, *facts); !begun) {
             result.error = begun.error();
             return result;
@@ -232,17 +256,19 @@ void Transfer::prepared(Prepared prepared) {
   fetch_ = std::make_unique<SpaceFetch>(parts_.control, parts_.mesh, key, part_->space, sink,
                                         rng_.split());
   const ChunkSpace& space = part_->space;
+  std::optional<Digest>
+      whole_hole;  // of a chunk at full length: there may be hundreds of thousands
   for (std::uint32_t i = 0; i < space.count(); ++i) {
     const ChunkIndex chunk{i};
     if (space.data_bytes_of(chunk) == 0) {
       // All hole: nothing is fetched, and a fresh part reads as zeros there.
-      std::vector<Digest> leaves(space.leaves_of(chunk));
-      for (std::uint32_t block = 0; block < leaves.size(); ++block) {
-        leaves[block] =
-            zero_block_digest(std::min(kBlockBytes, space.size_of(chunk) - block * kBlockBytes));
-      }
-      if (const Status right = verify_chunk(space, chunk, leaves); !right) {
-        return fail(right.error().within("manifest: a hole that is not zeros"));
+      const bool whole = space.size_of(chunk) == space.chunk_bytes();
+      const Digest root = whole && whole_hole ? *whole_hole : root_of_hole(space, chunk);
+      if (whole) whole_hole = root;
+      if (root != space.expected(chunk)) {
+        return fail(Error{Errc::corrupt, "manifest: chunk " + std::to_string(i) +
+                                             " is a hole that is not zeros; publish the file "
+                                             "again"});
       }
       durable_.set(i);
     }
@@ -258,11 +284,11 @@ void Transfer::prepared(Prepared prepared) {
   owner_.share(key, part_, &fetch_->have());
   owner_.on_transfer_changed(*this);
   fetch_->set_rate(rate());
-  if (local_) {
-    copy_next(0);
-  } else {
-    fetch_data();
-  }
+  // Peers are met at once, also when nothing is asked of them before the local copy has been used:
+  // a HAVE that nobody listens to is not repeated.
+  accept_if_able();
+  fetch_->start();
+  if (local_) copy_next(0);
 }
 
 // Copies chunk after chunk from this node's own file, as far as its bytes are still right.
@@ -270,7 +296,7 @@ void Transfer::copy_next(std::uint32_t from) {
   const std::uint32_t index = fetch_->have().find(from, false);
   if (index >= part_->space.count()) {
     local_.reset();
-    return fetch_data();
+    return accept_if_able();
   }
   const ChunkIndex chunk{index};
   on_disk(
@@ -308,8 +334,13 @@ void Transfer::copy_next(std::uint32_t from) {
       });
 }
 
-void Transfer::fetch_data() {
-  fetch_->start();
+// Nothing is asked of peers while the local copy is being used, or while the disk is behind.
+void Transfer::accept_if_able() {
+  const bool able =
+      !local_ && !checkpoint_.must_pause() && bytes_being_written_ <= kBeingWrittenMax;
+  if (!fetch_ || able == accepting_) return;
+  accepting_ = able;
+  fetch_->set_accepting(able);
 }
 
 void Transfer::set_rate(std::uint64_t bytes_per_second) {
@@ -323,12 +354,20 @@ SpaceFetch* Transfer::fetch_of(const SpaceKey& space) {
 
 void Transfer::write(ArrivedData data, std::function<void(Status)> done) {
   auto shared = std::make_shared<ArrivedData>(std::move(data));
+  bytes_being_written_ += shared->range.length;
+  accept_if_able();
   // A lane of its own: two threads that write one file only wait for each other inside the kernel.
-  parts_.disk.post(writes_lane(), [part = part_, shared, done = std::move(done),
-                                   &control = parts_.control] {
+  parts_.disk.post(writes_lane(), [this, alive = alive_, part = part_, shared,
+                                   done = std::move(done), &control = parts_.control] {
     const std::uint64_t offset = part->space.offset_of(shared->range.chunk) + shared->range.offset;
     Status written = write_all_at(part->file.get(), shared->payload(), offset, part->name);
-    boost::asio::post(control, [done, written = std::move(written)] { done(written); });
+    boost::asio::post(
+        control, [this, alive, done, length = shared->range.length, written = std::move(written)] {
+          if (!*alive) return;
+          bytes_being_written_ -= length;
+          done(written);
+          if (*alive && !is_final(state_)) accept_if_able();
+        });
   });
 }
 
@@ -336,7 +375,7 @@ void Transfer::on_chunk_ready(ChunkIndex chunk) {
   const Time now = monotonic_now();
   checkpoint_.on_chunk_written(chunk, part_->space.data_bytes_of(chunk), now);
   sync_if_due(now);
-  if (checkpoint_.must_pause() && fetch_) fetch_->set_accepting(false);
+  accept_if_able();
   owner_.on_transfer_changed(*this);
 }
 
@@ -362,7 +401,7 @@ void Transfer::sync_if_due(Time now) {
                 [this](const Status& recorded) {
                   recording_ = false;
                   if (!recorded) return fail(recorded.error().within("checkpoint"));
-                  if (fetch_ && !checkpoint_.must_pause()) fetch_->set_accepting(true);
+                  accept_if_able();
                 });
           });
 }
@@ -379,7 +418,7 @@ void Transfer::land() {
   const ManifestEntry& entry = manifest_->file();
   const FileMetadata metadata{entry.mode, entry.mtime_ns, entry.owner, entry.group};
   on_disk(
-      [&parts = parts_, part = part_, destination = destination_, name = part_name_, metadata,
+      [parts = parts_, part = part_, destination = destination_, name = part_name_, metadata,
        id = order_.content, path = final_path_,
        job = order_.job.number]() -> Result<proto::HoldingRecord> {
         if (const Status landed = parts.privileged.land(destination, name, metadata); !landed) {
@@ -425,7 +464,8 @@ void Transfer::fail(const Error& why) {
 }
 
 void Transfer::cancel() {
-  if (is_final(state_)) return;
+  // What is being renamed cannot be called back: it ends as landed.
+  if (is_final(state_) || landing_) return;
   detail_ = "cancelled";
   remove_part();
   end(TaskState::cancelled);
@@ -435,7 +475,7 @@ void Transfer::cancel() {
 void Transfer::remove_part() {
   if (part_name_.empty()) return;
   owner_.unshare({order_.content, /*body=*/false});
-  parts_.disk.post(steps_lane(), [&parts = parts_, destination = destination_, name = part_name_,
+  parts_.disk.post(steps_lane(), [parts = parts_, destination = destination_, name = part_name_,
                                   id = order_.content] {
     const Status removed = parts.privileged.remove_part(destination, name);
     const Status erased = parts.parts.erase(id);

@@ -21,7 +21,8 @@
 
 namespace p2p {
 
-// What transfers share. Outlives all of them and the disk pool's jobs.
+// What transfers share: all of it outlives them and the disk pool's jobs, which hold a copy of
+// this.
 struct TransferParts {
   boost::asio::io_context& control;
   DiskPool& disk;
@@ -98,10 +99,11 @@ class Transfer final : private SpaceFetch::Sink {
   void looked(Looked looked);
   void fetch_body();
   void body_fetched();
+  void share_body(std::string bytes);
   void prepare();
   void prepared(Prepared prepared);
   void copy_next(std::uint32_t from);
-  void fetch_data();
+  void accept_if_able();
   void sync_if_due(Time now);
   void land();
   void fail(const Error& why);
@@ -136,6 +138,8 @@ class Transfer final : private SpaceFetch::Sink {
   FileFacts part_facts_;
   Checkpoint checkpoint_{CheckpointSettings{}};
   Bitfield durable_;
+  std::uint64_t bytes_being_written_ = 0;
+  bool accepting_ = true;
   bool recording_ = false;
   bool landing_ = false;
   std::uint64_t body_bytes_received_ = 0;

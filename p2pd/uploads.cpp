@@ -1,11 +1,23 @@
 #include "p2pd/uploads.h"
 
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <boost/asio/post.hpp>
+#include <utility>
 
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
 
 namespace p2p {
+namespace {
+
+constexpr Duration kSweepEvery = std::chrono::seconds(10);
+// An offer that is not answered for so long is made to somebody else (OfferSettings).
+constexpr std::uint32_t kOfferMilliseconds = 1000;
+constexpr Duration kIdleAfter = std::chrono::seconds(60);
+
+}  // namespace
 
 struct Uploads::Opened {
   ServeSourcePtr body, data;
@@ -13,24 +25,29 @@ struct Uploads::Opened {
 };
 
 Uploads::Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mesh,
-                 const ContentStore& contents, std::function<void(const ContentId&)> on_gone)
+                 const ContentStore& contents, std::function<void(const ContentId&)> on_gone,
+                 Rng rng)
     : control_(control),
       disk_(disk),
       mesh_(mesh),
       contents_(contents),
       on_gone_(std::move(on_gone)),
-      timer_(control) {}
+      rng_(rng),
+      timer_(control),
+      sweep_timer_(control) {}
 
 Uploads::~Uploads() {
   *alive_ = false;
 }
 
 void Uploads::share(const SpaceKey& space, ServeSourcePtr source, const Bitfield* have) {
-  shared_[space] = {std::move(source), have};
+  shared_[space] = {std::move(source), have, monotonic_now()};
+  sweep_later();
 }
 
 void Uploads::unshare(const SpaceKey& space) {
   shared_.erase(space);
+  if (!space.body) offers_.erase(space.content);
   for (const UploadSlots::Grant& request : slots_.on_space_closed(space)) {
     mesh_.send_refusal(request.peer, request.space, request.range);
   }
@@ -89,7 +106,11 @@ void Uploads::opened(const ContentId& content, Opened found) {
     const SpaceKey body{content, true};
     const SpaceKey data{content, false};
     if (!shared_.contains(body)) share(body, found.body, nullptr);
-    if (!shared_.contains(data)) share(data, found.data, nullptr);
+    if (!shared_.contains(data)) {
+      share(data, found.data, nullptr);
+      offers_.emplace(content,
+                      SeedOffers(found.data->space.count(), OfferSettings{}, rng_.split()));
+    }
   }
   for (const auto& [peer, space] : waiting) {
     if (shared_.contains(space)) {
@@ -102,13 +123,46 @@ void Uploads::opened(const ContentId& content, Opened found) {
 
 void Uploads::answer(NodeId peer, const SpaceKey& space) {
   const Shared& shared = shared_.at(space);
-  mesh_.send_open(peer, space, /*wants=*/false);
+  SeedOffers* offers = offers_of(space);
+  mesh_.send_open(peer, space, /*wants=*/false, /*offers=*/offers != nullptr);
   const std::uint32_t count = shared.source->space.count();
   if (shared.have == nullptr) {
     if (count > 0) mesh_.send_have(peer, space, {{0, count}});
   } else {
     mesh_.send_have(peer, space, runs_of(*shared.have));
   }
+  if (offers == nullptr) return;
+  offers->on_peer_joined(peer);
+  offer();
+}
+
+SeedOffers* Uploads::offers_of(const SpaceKey& space) {
+  const auto found = space.body ? offers_.end() : offers_.find(space.content);
+  return found == offers_.end() ? nullptr : &found->second;
+}
+
+void Uploads::on_peer_have(NodeId peer, const SpaceKey& space, const std::vector<ChunkRun>& runs) {
+  if (SeedOffers* offers = offers_of(space)) {
+    offers->on_have(peer, runs, monotonic_now());
+    offer();
+  }
+}
+
+void Uploads::on_peer_decline(NodeId peer, const SpaceKey& space, ChunkIndex chunk) {
+  if (SeedOffers* offers = offers_of(space)) {
+    offers->on_declined(peer, chunk, monotonic_now());
+    offer();
+  }
+}
+
+void Uploads::offer() {
+  for (auto& [content, offers] : offers_) {
+    for (const SeedOffers::Offer& made : offers.take_offers(monotonic_now())) {
+      const std::uint32_t chunk = made.chunk ? made.chunk->value : Offer::kAllOut;
+      mesh_.send_offer(made.peer, {content, false}, {chunk, kOfferMilliseconds});
+    }
+  }
+  schedule();
 }
 
 void Uploads::on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
@@ -117,9 +171,16 @@ void Uploads::on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRan
                     range.chunk.value < found->second.source->space.count() &&
                     range.end() <= found->second.source->space.size_of(range.chunk) &&
                     (found->second.have == nullptr || found->second.have->test(range.chunk.value));
+  SeedOffers* offers = offers_of(space);
+  const bool offered = offers != nullptr && !offers->all_out();
+  if (here && !offered && slots_.busy_for(peer, space, range.chunk)) {
+    return mesh_.send_busy(peer, space, range);
+  }
+  if (here && offered) offers->on_requested(peer, range.chunk, monotonic_now());
   if (!here || !slots_.on_request(peer, space, range)) {
     return mesh_.send_refusal(peer, space, range);
   }
+  found->second.last_request = monotonic_now();
   grant();
 }
 
@@ -135,6 +196,7 @@ void Uploads::on_peer_sent(NodeId peer, std::uint32_t payload_bytes) {
 
 void Uploads::on_peer_down(NodeId peer) {
   slots_.on_peer_left(peer);
+  for (auto& [content, offers] : offers_) offers.on_peer_left(peer);
   for (auto& [content, waiting] : waiting_) {
     std::erase_if(waiting, [&](const auto& entry) { return entry.first == peer; });
   }
@@ -154,14 +216,65 @@ void Uploads::on_serve_failed(const ServeSourcePtr& source, const Error& why) {
   }
 }
 
+void Uploads::sweep_later() {
+  if (std::exchange(sweeping_, true)) return;
+  sweep_timer_.expires_after(kSweepEvery);
+  sweep_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
+    if (!error && *alive) sweep();
+  });
+}
+
+// Looks which of the files that nobody asks for have lost their last name.
+void Uploads::sweep() {
+  sweeping_ = false;
+  std::vector<std::pair<SpaceKey, ServeSourcePtr>> idle;
+  const Time now = monotonic_now();
+  for (const auto& [space, shared] : shared_) {
+    if (shared.source->in_memory() || shared.have != nullptr) continue;
+    if (now - shared.last_request >= kIdleAfter) idle.emplace_back(space, shared.source);
+  }
+  if (!shared_.empty()) sweep_later();
+  if (idle.empty()) return;
+  disk_.post([this, alive = alive_, &control = control_, idle = std::move(idle)] {
+    for (const auto& [space, source] : idle) {
+      struct stat facts {};
+      if (::fstat(source->file.get(), &facts) != 0 || facts.st_nlink > 0) continue;
+      boost::asio::post(control, [this, alive, space = space, source = source] {
+        if (*alive) close_deleted(space, source);
+      });
+    }
+  });
+}
+
+void Uploads::close_deleted(const SpaceKey& space, const ServeSourcePtr& source) {
+  const auto found = shared_.find(space);
+  if (found == shared_.end() || found->second.source != source) return;
+  if (monotonic_now() - found->second.last_request < kIdleAfter) return;
+  log_info("uploads", "a file that was served is deleted; closed", {{"path", source->name}});
+  unshare(space);
+  unshare({space.content, /*body=*/true});
+  // Another copy may be on record; if not, this says that the content is gone.
+  open_held(space.content);
+}
+
 void Uploads::grant() {
   for (const UploadSlots::Grant& grant : slots_.take_grants(monotonic_now())) {
     const auto found = shared_.find(grant.space);
     if (found == shared_.end()) continue;
     if (!grant.space.body) bytes_sent_[grant.space.content] += grant.range.length;
+    if (SeedOffers* offers = offers_of(grant.space)) {
+      offers->on_served(grant.peer, grant.range.chunk, grant.range.length,
+                        found->second.source->space.data_bytes_of(grant.range.chunk),
+                        monotonic_now());
+    }
     mesh_.serve(grant.peer, grant.space, found->second.source, grant.range);
   }
-  const Time next = slots_.next_deadline();
+  offer();
+}
+
+void Uploads::schedule() {
+  Time next = slots_.next_deadline();
+  for (const auto& [content, offers] : offers_) next = std::min(next, offers.next_deadline());
   if (next == Time::max()) return;
   timer_.expires_after(std::max(next - monotonic_now(), Duration(std::chrono::milliseconds(1))));
   timer_.async_wait([this, alive = alive_](boost::system::error_code error) {

@@ -1,7 +1,9 @@
 // What this node serves to others, and the order in which it does.
 //
-// Owns a core UploadSlots. Contents that lie whole on this node are opened when the first peer asks
-// for them; parts are shared by their transfer while it runs. Control thread only.
+// Owns a core UploadSlots, and a core SeedOffers for each content that lies whole here. Contents
+// that lie whole on this node are opened when the first peer asks for them; parts are shared by
+// their transfer while it runs. A file that was deleted or replaced is closed once nobody asks for
+// it any more: until then its disk space is not free. Control thread only.
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
@@ -11,6 +13,8 @@
 #include <set>
 #include <vector>
 
+#include "core/base/rng.h"
+#include "core/transfer/seed_offers.h"
 #include "core/transfer/upload_slots.h"
 #include "p2pd/content_store.h"
 #include "p2pd/peer_mesh.h"
@@ -21,7 +25,7 @@ class Uploads {
  public:
   // `on_gone`: a file that was held is not what it was any more.
   Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mesh,
-          const ContentStore& contents, std::function<void(const ContentId&)> on_gone);
+          const ContentStore& contents, std::function<void(const ContentId&)> on_gone, Rng rng);
   ~Uploads();
 
   // Contents that lie whole on this node.
@@ -34,6 +38,9 @@ class Uploads {
   // A peer's Open for a space that no fetch of ours deals with: answered with an Open and what we
   // have, or with a Close.
   void on_peer_open(NodeId peer, const SpaceKey& space, bool wants);
+  // What a receiver says of a space that this node has whole.
+  void on_peer_have(NodeId peer, const SpaceKey& space, const std::vector<ChunkRun>& runs);
+  void on_peer_decline(NodeId peer, const SpaceKey& space, ChunkIndex chunk);
   void on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range);
   void on_peer_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range);
   void on_peer_sent(NodeId peer, std::uint32_t payload_bytes);
@@ -47,21 +54,32 @@ class Uploads {
   struct Shared {
     ServeSourcePtr source;
     const Bitfield* have = nullptr;
+    Time last_request{};
   };
   struct Opened;  // what a disk thread found
 
   void open_held(const ContentId& content);
   void opened(const ContentId& content, Opened opened);
   void answer(NodeId peer, const SpaceKey& space);
+  SeedOffers* offers_of(const SpaceKey& space);
+  void offer();
   void grant();
+  void schedule();
+  void sweep_later();
+  void sweep();
+  void close_deleted(const SpaceKey& space, const ServeSourcePtr& source);
 
   boost::asio::io_context& control_;
   DiskPool& disk_;
   PeerMesh& mesh_;
   const ContentStore& contents_;
   std::function<void(const ContentId&)> on_gone_;
+  Rng rng_;
   UploadSlots slots_{UploadSettings{}};
+  std::map<ContentId, SeedOffers> offers_;  // of data spaces that were whole before anybody asked
   boost::asio::steady_timer timer_;
+  boost::asio::steady_timer sweep_timer_;
+  bool sweeping_ = false;
   std::set<ContentId> held_;
   std::map<SpaceKey, Shared> shared_;
   std::map<ContentId, std::vector<std::pair<NodeId, SpaceKey>>>

@@ -8,7 +8,7 @@ AgentSession::AgentSession(Owner& owner, std::shared_ptr<Connection> connection)
     : owner_(owner), connection_(std::move(connection)) {}
 
 AgentSession::~AgentSession() {
-  connection_->close();
+  if (!refused_) connection_->close();
 }
 
 void AgentSession::send(const proto::TrackerMessage& message) {
@@ -20,6 +20,7 @@ void AgentSession::refuse(const Error& why) {
   message.mutable_refusal()->set_code(std::string(to_string(why.code)));
   message.mutable_refusal()->set_detail(why.detail);
   send(message);
+  refused_ = true;
   connection_->close_after_sending();
 }
 

@@ -33,7 +33,8 @@ class AgentSession final : public Connection::Handler {
 
   void start() { connection_->start(this); }
   void send(const proto::TrackerMessage& message);
-  // Says why, then closes.
+  // Says why, then closes. The owner hears nothing more and may destroy the session: the connection
+  // looks after itself.
   void refuse(const Error& why);
   void close() { connection_->close(); }
 
@@ -53,6 +54,7 @@ class AgentSession final : public Connection::Handler {
   std::optional<NodeId> node_;
   proto::Hello hello_;
   bool greeted_ = false;
+  bool refused_ = false;
 };
 
 }  // namespace p2p

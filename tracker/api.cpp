@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
+#include <map>
+#include <set>
 
 #include "core/model/manifest.h"
 #include "core/model/node_set.h"
@@ -215,16 +217,29 @@ void Api::create_token(const Exchange& exchange, const std::vector<std::string>&
 
 namespace {
 
-std::uint32_t files_held(const NodeEntry& node, const Catalogue& catalogue, const JobBoard& board) {
-  std::uint32_t count = 0;
-  for (const auto* file : catalogue.files()) {
-    const Swarm* swarm = board.swarm_of(*ContentId::from_raw(file->content_id()));
-    if (swarm == nullptr) continue;
-    const auto holder = swarm->holders().find(node.id);
-    count += holder != swarm->holders().end() && holder->second.complete ? 1 : 0;
+// How many contents each node holds whole; counted for all at once, or a list of many nodes would
+// look into every file once for each.
+class FilesHeld {
+ public:
+  FilesHeld(const Catalogue& catalogue, const JobBoard& board) {
+    std::set<ContentId> contents;
+    for (const auto* file : catalogue.files()) {
+      contents.insert(*ContentId::from_raw(file->content_id()));
+    }
+    for (const ContentId& content : contents) {
+      const Swarm* swarm = board.swarm_of(content);
+      if (swarm == nullptr) continue;
+      for (const auto& [node, holder] : swarm->holders()) counts_[node] += holder.complete ? 1 : 0;
+    }
   }
-  return count;
-}
+  std::uint32_t of(const NodeEntry& node) const {
+    const auto found = counts_.find(node.id);
+    return found == counts_.end() ? 0 : found->second;
+  }
+
+ private:
+  std::map<NodeId, std::uint32_t> counts_;
+};
 
 }  // namespace
 
@@ -237,16 +252,15 @@ void Api::list_nodes(const Exchange& exchange, const std::vector<std::string>&) 
   std::sort(nodes.begin(), nodes.end(), [](const NodeEntry* a, const NodeEntry* b) {
     return natural_less(a->record.name(), b->record.name());
   });
-  for (const NodeEntry* node : nodes) {
-    *list.add_nodes() = node_view(*node, files_held(*node, catalogue_, board_));
-  }
+  const FilesHeld held(catalogue_, board_);
+  for (const NodeEntry* node : nodes) *list.add_nodes() = node_view(*node, held.of(*node));
   reply(exchange, list);
 }
 
 void Api::show_node(const Exchange& exchange, const std::vector<std::string>& parts) {
   const NodeEntry* node = registry_.find(parts[2]);
   if (node == nullptr) return reply(exchange, Registry::unknown_node(parts[2]));
-  reply(exchange, node_view(*node, files_held(*node, catalogue_, board_)));
+  reply(exchange, node_view(*node, FilesHeld(catalogue_, board_).of(*node)));
 }
 
 void Api::label_node(const Exchange& exchange, const std::vector<std::string>& parts) {
@@ -258,7 +272,7 @@ void Api::label_node(const Exchange& exchange, const std::vector<std::string>& p
   const Status set =
       registry_.set_labels(*node, {request.labels().begin(), request.labels().end()}, batch);
   if (!set) return reply(exchange, set.error());
-  const proto::Node view = node_view(*node, files_held(*node, catalogue_, board_));
+  const proto::Node view = node_view(*node, FilesHeld(catalogue_, board_).of(*node));
   journal_.commit(std::move(batch), [exchange, view](const Status& stored) {
     if (!stored) return reply(exchange, stored.error());
     reply(exchange, view);
@@ -398,20 +412,27 @@ void Api::watch_job(const Exchange& exchange, const std::vector<std::string>& pa
   if (job == nullptr) return;
   exchange->start_stream("application/jsonl");
   // A slow reader misses intermediate states, but never the last one.
-  const auto tell = [this, exchange](const BoardJob& now) {
+  const auto handle = std::make_shared<std::uint64_t>(0);
+  const auto over = std::make_shared<bool>(false);
+  const auto tell = [this, exchange, handle, over](const BoardJob& now) {
+    if (*over) return true;
     const bool taken = exchange->stream(
         to_json(job_view(now, board_, registry_, catalogue_, WithTasks::yes)) + "\n");
-    if (taken && now.finished()) exchange->finish();
+    if (taken && now.finished()) {
+      *over = true;
+      exchange->finish();
+      board_.unwatch(*handle);
+    }
     return taken;
   };
   if (tell(*job) && job->finished()) return;
   const JobId id{job->record.number()};
-  const std::uint64_t handle = board_.watch(id, [tell](const BoardJob& now) { tell(now); });
+  *handle = board_.watch(id, [tell](const BoardJob& now) { tell(now); });
   exchange->on_drained([this, id, tell] {
     const BoardJob* now = board_.find(id);
     if (now != nullptr && now->finished()) tell(*now);
   });
-  exchange->on_closed([this, handle] { board_.unwatch(handle); });
+  exchange->on_closed([this, handle] { board_.unwatch(*handle); });
 }
 
 void Api::cancel_job(const Exchange& exchange, const std::vector<std::string>& parts) {

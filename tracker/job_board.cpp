@@ -3,7 +3,9 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
+#include "core/base/text.h"
 #include "core/jobs/outcome.h"
+#include "core/model/destination.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
 #include "tracker/job_plan.h"
@@ -15,15 +17,20 @@ namespace {
 // tracker.
 constexpr Duration kHeartbeat = std::chrono::seconds(2);
 
+// Of what an agent says: records and answers have limits, too.
+constexpr std::size_t kMaxDetailBytes = 1000;
+// What is known of a job when it is made: half a record; what becomes of it needs room as well.
+constexpr std::size_t kMaxJobTextBytes = kMaxRecordBytes / 2;
+
 TaskReport report_from(const proto::TaskUpdate& update) {
   TaskReport report;
   report.state = task_state_from(update.state()).value_or(TaskState::running);
-  report.detail = update.detail();
+  report.detail = printable(update.detail(), kMaxDetailBytes);
   report.bytes_done = update.bytes_done();
   report.bytes_total = update.bytes_total();
   report.bytes_sent = update.bytes_sent();
   report.bytes_received = update.bytes_received();
-  report.path = update.path();
+  report.path = utf8_prefix(update.path(), kMaxPathBytes);
   report.durable = update.durable();
   return report;
 }
@@ -45,6 +52,7 @@ Status JobBoard::load(StateStore& store, WallTime now) {
   if (!stored) return stored.error();
   for (StoredJob& entry : *stored) {
     BoardJob job;
+    job.stored = true;
     job.record = std::move(entry.record);
     const JobId id{job.record.number()};
     last_number_ = std::max(last_number_, id.number);
@@ -86,6 +94,12 @@ void JobBoard::create(const proto::CreateJobRequest& request, const std::string&
   auto planned = plan(request, now);
   if (!planned) return done(planned.error());
   BoardJob job = std::move(planned->job);
+  if (job.record.ByteSizeLong() > kMaxJobTextBytes) {
+    if (job.reserved) catalogue_.release(*job.reserved);
+    return done(Error{Errc::invalid_argument,
+                      "source, targets and path are longer than 16 KiB "
+                      "together: select nodes by ranges or labels"});
+  }
   const JobId id{++last_number_};
   job.record.set_number(id.number);
   job.record.set_created_by(created_by);
@@ -99,6 +113,7 @@ void JobBoard::create(const proto::CreateJobRequest& request, const std::string&
   jobs_.emplace(id, std::move(job));
   journal_.commit(std::move(head), [this, id, done = std::move(done)](const Status& stored) {
     if (!stored) {
+      if (const auto& name = jobs_.at(id).reserved) catalogue_.release(*name);
       jobs_.erase(id);
       return done(stored.error());
     }
@@ -115,6 +130,8 @@ void JobBoard::create(const proto::CreateJobRequest& request, const std::string&
 }
 
 void JobBoard::begin(BoardJob& job, WallTime now) {
+  job.stored = true;
+  if (job.finished()) return;  // cancelled meanwhile
   if (job.source && job.record.state() == kPreparing) {
     const NodeId node = job.source->tasks().front().node;
     const NodeEntry* entry = registry_.find(node);
@@ -164,7 +181,7 @@ Status JobBoard::cancel(JobId id, WallTime now) {
 
 void JobBoard::on_agent_online(NodeId node, WallTime now) {
   for (auto& [id, job] : jobs_) {
-    if (job.finished()) continue;
+    if (job.finished() || !job.stored) continue;
     if (job.record.state() == kPreparing) {
       if (job.source) job.source->on_node_online(node, now);
     } else if (job.targets) {
@@ -189,8 +206,14 @@ void JobBoard::on_task_update(NodeId node, const proto::TaskUpdate& update, Wall
   const auto found = jobs_.find(JobId{update.job()});
   if (found == jobs_.end()) return;
   BoardJob& job = found->second;
-  if (job.finished()) return;
   const TaskReport report = report_from(update);
+  if (!is_final(report.state) && is_over(job, node)) {
+    // It was away when the task was cancelled or expired.
+    proto::TrackerMessage message;
+    message.mutable_cancel()->set_job(update.job());
+    return agents_.send(node, message);
+  }
+  if (job.finished()) return;
   meter(job, node, update.bytes_done(), monotonic_now());
   job.changed = true;
   if (job.record.state() == kPreparing && job.source && job.source->index_of(node)) {
@@ -203,6 +226,16 @@ void JobBoard::on_task_update(NodeId node, const proto::TaskUpdate& update, Wall
     job.targets->on_report(node, report, now);
   }
   perform(job, now);
+}
+
+// Whether a node has nothing to do for this job any more.
+bool JobBoard::is_over(const BoardJob& job, NodeId node) {
+  if (job.finished()) return true;
+  for (const auto* part : {&job.source, &job.targets}) {
+    const auto index = *part ? (*part)->index_of(node) : std::nullopt;
+    if (index && !is_final((*part)->tasks()[*index].state)) return false;
+  }
+  return true;
 }
 
 void JobBoard::meter(BoardJob& job, NodeId node, std::uint64_t bytes, Time now) {
@@ -249,7 +282,7 @@ void JobBoard::perform_source(BoardJob& job, WallTime now) {
             begin_targets(found->second, wall_now());
           }
         });
-      } else if (task.state != TaskState::cancelled) {
+      } else if (!job.record.cancelled()) {
         job.record.set_detail("the source could not be published: " + task.detail);
         job.targets->on_impossible(job.record.detail(), now);
       }
@@ -273,87 +306,6 @@ void JobBoard::perform_targets(BoardJob& job, WallTime now) {
     } else {
       finish(job, now);
     }
-  }
-}
-
-void JobBoard::offer_push(BoardJob& job, const Job::Offer& offer) {
-  const ContentId content = content_of(job);
-  const auto* record = catalogue_.content(content);
-  auto root_record = catalogue_.read_root_record(content);
-  if (record == nullptr || !root_record) {
-    job.targets->on_impossible(root_record ? "the content is unknown" : root_record.error().detail,
-                               wall_now());
-    return;
-  }
-  proto::TrackerMessage message;
-  auto& push = *message.mutable_push();
-  push.set_job(job.record.number());
-  push.set_root_record(*root_record);
-  push.set_path(job.record.path());
-  push.set_original_name(record->original_name());
-  push.set_rate_bytes_per_second(offer.bytes_per_second);
-  const auto members = swarms_[content].handout(offer.node, HandoutRules{}, rng_);
-  add_peers(job, offer.node, members, push.mutable_peers());
-  agents_.send(offer.node, message);
-}
-
-void JobBoard::add_peers(const BoardJob&, NodeId node, std::vector<Swarm::Member> members,
-                         google::protobuf::RepeatedPtrField<proto::PeerAddress>* out) const {
-  for (const Swarm::Member& member : members) {
-    const NodeEntry* entry = std::as_const(registry_).find(member.node);
-    if (entry == nullptr || !entry->online || entry->address.empty() || member.node == node) {
-      continue;
-    }
-    proto::PeerAddress& peer = *out->Add();
-    peer.set_node_id(member.node.str());
-    peer.set_address(entry->address);
-    peer.set_seed(member.seed);
-  }
-}
-
-void JobBoard::on_holdings(NodeId node, const proto::Holdings& holdings) {
-  if (holdings.first()) {
-    for (auto& [content, swarm] : swarms_) swarm.on_gone(node);
-  }
-  for (const proto::Holding& holding : holdings.holdings()) {
-    const auto content = ContentId::from_raw(holding.content_id());
-    if (!content) continue;
-    Swarm& swarm = swarms_[*content];
-    const auto before = swarm.holders().find(node);
-    const bool news =
-        holding.complete() && (before == swarm.holders().end() || !before->second.complete);
-    if (holding.gone()) {
-      swarm.on_gone(node);
-      continue;
-    }
-    swarm.on_holder(node, {holding.complete(), holding.bytes(), holding.path()});
-    if (!news) continue;
-    // A seed that came, or came back at another address: whoever wants the content hears of it.
-    for (auto& [id, job] : jobs_) {
-      if (job.finished() || !job.targets || content_of(job) != *content) continue;
-      for (const TaskStatus& task : job.targets->tasks()) {
-        if (is_final(task.state) || task.node == node || !job.targets->is_online(task.node))
-          continue;
-        proto::TrackerMessage message;
-        message.mutable_peers()->set_content_id(holding.content_id());
-        add_peers(job, task.node, {{node, true}}, message.mutable_peers()->mutable_peers());
-        if (message.peers().peers_size() > 0) agents_.send(task.node, message);
-      }
-    }
-  }
-}
-
-void JobBoard::on_upload(NodeId node, const proto::UploadReport& report) {
-  const auto content = ContentId::from_raw(report.content_id());
-  if (!content) return;
-  Upload& upload = uploads_[{*content, node}];
-  // The agent counts from its own start.
-  upload.total += report.bytes_sent() >= upload.last_report
-                      ? report.bytes_sent() - upload.last_report
-                      : report.bytes_sent();
-  upload.last_report = report.bytes_sent();
-  for (auto& [id, job] : jobs_) {
-    if (!job.finished() && content_of(job) == *content) job.changed = true;
   }
 }
 
@@ -451,19 +403,6 @@ std::size_t JobBoard::running() const {
   std::size_t count = 0;
   for (const auto& [id, job] : jobs_) count += job.finished() ? 0 : 1;
   return count;
-}
-
-std::uint64_t JobBoard::source_bytes_sent(const BoardJob& job) const {
-  if (!job.targets) return 0;
-  std::uint64_t sum = 0;
-  const ContentId content = content_of(job);
-  for (auto it = uploads_.lower_bound({content, NodeId{}});
-       it != uploads_.end() && it->first.first == content; ++it) {
-    if (job.targets->index_of(it->first.second)) continue;
-    const auto before = job.uploads_before.find(it->first.second);
-    sum += it->second.total - (before == job.uploads_before.end() ? 0 : before->second);
-  }
-  return sum;
 }
 
 std::uint64_t JobBoard::watch(JobId id, Watcher watcher) {

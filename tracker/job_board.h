@@ -33,6 +33,8 @@ struct BoardJob {
   // The targets of a push. Told nothing before the content is known.
   std::optional<Job> targets;
   std::optional<FileName> reserved;  // name that this job will publish
+  bool stored = false;               // job and targets: agents may hear of it
+  bool storing = false;              // the manifest is on its way to the disk
 
   struct Meter {  // a task's rate, from its reports
     std::uint64_t bytes = 0;
@@ -110,6 +112,7 @@ class JobBoard {
   void on_manifest_stored(JobId id, NodeId node, TaskReport report, proto::ContentRecord content,
                           Status stored);
   void finish(BoardJob& job, WallTime now);
+  static bool is_over(const BoardJob& job, NodeId node);
   void meter(BoardJob& job, NodeId node, std::uint64_t bytes, Time now);
   void store_tasks(BoardJob& job, StateBatch& batch);
   void tell_watchers(BoardJob& job);

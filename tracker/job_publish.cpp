@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 
+#include "core/base/text.h"
+#include "core/model/destination.h"
 #include "io/content/manifest_codec.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
@@ -17,6 +19,9 @@ constexpr std::size_t kMaxBodiesBytes = 256 * 1024 * 1024;
 // Checks the manifest against its id; what of it the catalogue keeps.
 Result<proto::ContentRecord> describe(const ContentId& id, const std::string& root_record,
                                       const std::string& body, const std::string& name) {
+  if (!check_source_path("/" + name) || base_name_of("/" + name) != name) {
+    return Error{Errc::invalid_argument, "the file's own name cannot be " + quoted(name)};
+  }
   auto record = decode_root_record_of(id, root_record);
   if (!record) return record.error();
   auto manifest = decode_body_of(*record, body);
@@ -59,9 +64,10 @@ void JobBoard::take_published(BoardJob& job, NodeId node, const proto::TaskUpdat
   report.state = TaskState::succeeded;
   report.bytes_done = update.bytes_done();
   report.bytes_total = update.bytes_total();
-  report.path = update.path();
+  report.path = utf8_prefix(update.path(), kMaxPathBytes);
   const JobId job_id{job.record.number()};
-  if (job.record.content_id() == id.digest.view()) return;  // said twice
+  if (job.storing) return;  // said twice
+  job.storing = true;
   std::string body;
   if (const auto found = bodies_.find({node, id}); found != bodies_.end()) {
     body = std::move(found->second);
@@ -86,6 +92,7 @@ void JobBoard::on_manifest_stored(JobId id, NodeId node, TaskReport report,
   BoardJob& job = found->second;
   const WallTime now = wall_now();
   if (!stored) {
+    job.storing = false;
     report.state = TaskState::failed;
     report.detail = "the tracker refused the manifest: " + stored.error().detail;
     job.source->on_report(node, report, now);
@@ -104,7 +111,9 @@ void JobBoard::on_manifest_stored(JobId id, NodeId node, TaskReport report,
   put_job(job.record, batch);
   journal_.commit(std::move(batch), [this, id, node, report](const Status& durable) {
     const auto again = jobs_.find(id);
-    if (again == jobs_.end() || again->second.finished()) return;
+    if (again == jobs_.end()) return;
+    again->second.storing = false;
+    if (again->second.finished()) return;
     TaskReport final_report = report;
     if (!durable) {
       final_report.state = TaskState::failed;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/base/text.h"
 #include "io/runtime/wall_clock.h"
 
 namespace p2p {
@@ -29,10 +30,13 @@ proto::TaskPage::Task stored_form(const TaskStatus& task, std::size_t detail_kep
   proto::TaskPage::Task stored;
   stored.set_node_id(std::string(task.node.bytes.begin(), task.node.bytes.end()));
   stored.set_state(std::string(to_string(task.state)));
-  stored.set_detail(task.detail.substr(0, detail_kept));
+  // Cut between characters, and made text where it is none: protobuf reads no other record.
+  const std::string detail = printable(task.detail, detail_kept);
+  stored.set_detail(std::string(utf8_prefix(detail, detail_kept)));
   stored.set_bytes_done(task.bytes_done);
   stored.set_bytes_total(task.bytes_total);
-  stored.set_path(task.path.substr(0, 4 * detail_kept));
+  const std::string path = printable(task.path, 4 * detail_kept);
+  stored.set_path(std::string(utf8_prefix(path, 4 * detail_kept)));
   stored.set_started_unix_ms(unix_millis(task.started));
   stored.set_finished_unix_ms(unix_millis(task.finished));
   stored.set_bytes_sent(task.bytes_sent);
@@ -100,6 +104,9 @@ Result<std::vector<StoredJob>> load_jobs(StateStore& store) {
   StoredJob current;
   std::string current_key;
   const auto finish = [&] {
+    // Behind its own pages there may be some of a job that had this number and was never made.
+    const std::size_t count = current.record.target_count();
+    if (count > 0 && current.tasks.size() > count) current.tasks.resize(count);
     if (current.record.number() > 0) jobs.push_back(std::move(current));
     current = StoredJob{};
   };

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::string_view kNodePrefix = "node/";
 constexpr std::string_view kTokenPrefix = "token/";
+constexpr std::size_t kMaxLabels = 64;
 
 // Two levels, so that no level has more than 1,000 children before there are 256,000 nodes.
 std::string node_key(const std::string& id) {
@@ -131,6 +132,9 @@ Result<proto::NodeRecord> Registry::join(const Join& request, WallTime now, Stat
   }
   // What the operator put on the token wins over what the node says of itself.
   for (const auto& [key, value] : token.labels()) labels[key] = value;
+  if (labels.size() > kMaxLabels) {
+    return Error{Errc::invalid_argument, "node " + request.name + ": more than 64 labels"};
+  }
 
   token.set_uses_left(token.uses_left() - 1);
   batch.put(token_key(token.id()), token.SerializeAsString());
@@ -156,7 +160,7 @@ Status Registry::set_labels(NodeEntry& node, const std::map<std::string, std::st
       (*changed.mutable_labels())[key] = value;
     }
   }
-  if (changed.labels_size() > 64) {
+  if (static_cast<std::size_t>(changed.labels_size()) > kMaxLabels) {
     return Error{Errc::invalid_argument, "node " + changed.name() + ": more than 64 labels"};
   }
   node.record = std::move(changed);

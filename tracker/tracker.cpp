@@ -18,6 +18,9 @@ namespace {
 
 constexpr Duration kTick = std::chrono::milliseconds(250);
 constexpr Duration kRenewalCheck = std::chrono::minutes(10);
+// A connection that has not become a node's within this time is ended: joining takes a second.
+constexpr Duration kSilentMost = std::chrono::seconds(30);
+constexpr Duration kSilentCheck = std::chrono::seconds(5);
 
 std::uint64_t random_seed() {
   std::random_device device;
@@ -134,6 +137,7 @@ void Tracker::tick() {
     renewal_checked_ = now;
     renew_own_certificate(now);
   }
+  end_silent_sessions(monotonic_now());
   timer_.expires_after(kTick);
   timer_.async_wait([this](boost::system::error_code error) {
     if (!error) tick();
@@ -174,7 +178,7 @@ void Tracker::accept(Listener::Socket socket, std::string peer) {
   AgentSession::Owner& owner = *this;
   auto session = std::make_unique<AgentSession>(owner, std::move(connection));
   AgentSession* raw = session.get();
-  sessions_.emplace(raw, std::move(session));
+  sessions_.emplace(raw, Open{std::move(session), monotonic_now()});
   raw->start();
 }
 
@@ -184,8 +188,8 @@ void Tracker::on_session_open(AgentSession& session) {
   if (registry_.find(id) == nullptr) {
     log_warn("agents", "a node that is not in this cluster any more was refused",
              {{"node", id.str()}, {"peer", session.peer()}});
-    session.refuse(Error{Errc::denied, "this node was removed from the cluster: join again"});
-    return;
+    return refuse(session,
+                  Error{Errc::denied, "this node was removed from the cluster: join again"});
   }
   // A newer connection of the same node replaces an older one that has not noticed its end yet.
   if (const auto old = by_node_.find(id); old != by_node_.end()) {
@@ -228,10 +232,10 @@ void Tracker::on_session_message(AgentSession& session, const proto::AgentMessag
                     [this, raw = &session](const Result<proto::JoinReply>& reply) {
                       const auto found = sessions_.find(raw);
                       if (found == sessions_.end()) return;
-                      if (!reply) return found->second->refuse(reply.error());
+                      if (!reply) return refuse(*raw, reply.error());
                       proto::TrackerMessage answer;
                       *answer.mutable_joined() = *reply;
-                      found->second->send(answer);
+                      raw->send(answer);
                     });
     return;
   }
@@ -307,9 +311,37 @@ void Tracker::on_session_closed(AgentSession& session, const Error& why) {
   } else {
     log_warn("agents", "connection refused", {{"reason", why.detail}});
   }
+  forget(session);
+}
+
+void Tracker::refuse(AgentSession& session, const Error& why) {
+  session.refuse(why);
+  forget(session);
+}
+
+void Tracker::forget(AgentSession& session) {
+  const auto found = sessions_.find(&session);
+  if (found == sessions_.end()) return;
   // Not at once: the session is on the stack.
-  boost::asio::post(loop_, [session = std::shared_ptr<AgentSession>(std::move(found->second))] {});
+  std::shared_ptr<AgentSession> last = std::move(found->second.session);
   sessions_.erase(found);
+  boost::asio::post(loop_, [last = std::move(last)] {});
+}
+
+void Tracker::end_silent_sessions(Time now) {
+  if (now - sessions_checked_ < kSilentCheck) return;
+  sessions_checked_ = now;
+  std::vector<AgentSession*> silent;
+  for (const auto& [session, open] : sessions_) {
+    const auto node = session->node() ? by_node_.find(*session->node()) : by_node_.end();
+    const bool is_a_nodes = node != by_node_.end() && node->second == session;
+    if (!is_a_nodes && now - open.since >= kSilentMost) silent.push_back(session);
+  }
+  for (AgentSession* session : silent) {
+    session->close();
+    on_session_closed(*session,
+                      Error{Errc::timed_out, session->peer() + ": said nothing for 30 s"});
+  }
 }
 
 void Tracker::send(NodeId node, const proto::TrackerMessage& message) {

@@ -59,6 +59,9 @@ class Tracker final : private AgentSession::Owner, private JobBoard::Agents {
   void accept(Listener::Socket socket, std::string peer);
   void tick();
   void renew_own_certificate(WallTime now);
+  void refuse(AgentSession& session, const Error& why);
+  void forget(AgentSession& session);
+  void end_silent_sessions(Time now);
   void greet(AgentSession& session, const proto::AgentHello& hello);
 
   void on_session_open(AgentSession& session) override;
@@ -83,9 +86,14 @@ class Tracker final : private AgentSession::Owner, private JobBoard::Agents {
   Listener listener_;
   boost::asio::steady_timer timer_;
   boost::asio::signal_set signals_;
-  std::map<AgentSession*, std::unique_ptr<AgentSession>> sessions_;
+  struct Open {
+    std::unique_ptr<AgentSession> session;
+    Time since{};
+  };
+  std::map<AgentSession*, Open> sessions_;
   std::map<NodeId, AgentSession*> by_node_;
   WallTime renewal_checked_{};
+  Time sessions_checked_{};
 };
 
 }  // namespace p2p

@@ -46,4 +46,12 @@ inline std::string quoted(std::string_view text, std::size_t bytes_max = 200) {
   return "\"" + printable(text, bytes_max) + "\"";
 }
 
+// The longest start of `text` with at most `bytes_max` bytes that does not end inside a UTF-8
+// sequence: well-formed text stays well-formed.
+inline std::string_view utf8_prefix(std::string_view text, std::size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  while (bytes_max > 0 && (static_cast<unsigned char>(text[bytes_max]) & 0xc0) == 0x80) --bytes_max;
+  return text.substr(0, bytes_max);
+}
+
 }  // namespace p2p

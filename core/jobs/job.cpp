@@ -4,16 +4,44 @@
 #include <utility>
 
 namespace p2p {
+namespace {
+
+// With thousands of tasks each one that comes or goes changes all shares a little. Above so many
+// tasks, changes below one part in a hundred wait for the tick: telling each at once would cost the
+// square of the tasks. The cap may be wrong by that much for that long.
+constexpr std::uint64_t kFewTasks = 100;
+constexpr std::uint64_t kNoticeable = 100;
+constexpr Duration kSmallChangesWait = std::chrono::milliseconds(250);
+
+bool noticeable(std::uint64_t from, std::uint64_t to) {
+  return (from > to ? from - to : to - from) > from / kNoticeable;
+}
+
+}  // namespace
 
 Job::Job(std::vector<TaskStatus> tasks, const JobRules& rules, WallTime now)
     : tasks_(std::move(tasks)),
       rules_(rules),
       presence_(tasks_.size(), Presence{false, now}),
       shares_(tasks_.size(), 0),
+      offered_(tasks_.size(), false),
       changed_(tasks_.size(), false) {
   for (std::size_t i = 0; i < tasks_.size(); ++i) {
     index_[tasks_[i].node] = i;
     if (!is_final(tasks_[i].state)) ++unfinished_;
+  }
+  assume_shares();
+}
+
+// Tasks from a store may be going on with a share of which nothing is known but the cap.
+void Job::assume_shares() {
+  if (!rules_.bytes_per_second) return;
+  const auto began = [](const TaskStatus& task) {
+    return task.state != TaskState::queued && !is_final(task.state);
+  };
+  const auto count = static_cast<std::uint64_t>(std::count_if(tasks_.begin(), tasks_.end(), began));
+  for (std::size_t i = 0; i < tasks_.size(); ++i) {
+    if (began(tasks_[i])) shares_[i] = std::max<std::uint64_t>(1, *rules_.bytes_per_second / count);
   }
 }
 
@@ -26,15 +54,20 @@ void Job::on_node_online(NodeId node, WallTime now) {
   task.state = TaskState::offered;
   if (task.started == WallTime{}) task.started = now;
   mark_changed(*index);
-  // The others give way before the newcomer gets its share: the cap is never over-issued.
-  shares_[*index] = share(now);
-  share_out(now);
-  effects_.push_back(Offer{node, shares_[*index]});
+  if (!rules_.bytes_per_second) {
+    effects_.push_back(Offer{node, 0});
+    return;
+  }
+  if (!offered_[*index]) offers_.push_back(*index);
+  offered_[*index] = true;
+  shares_due_ = true;
+  now_ = now;
 }
 
 void Job::on_node_offline(NodeId node, WallTime now) {
   const auto index = index_of(node);
   if (!index || !presence_[*index].online) return;
+  if (shares_due_) share_out();  // what it was to be told counts as told
   presence_[*index] = {false, now};
 }
 
@@ -56,7 +89,8 @@ void Job::on_report(NodeId node, const TaskReport& report, WallTime now) {
   mark_changed(*index);
   if (is_final(report.state)) {
     finish(*index, report.state, report.detail, now);
-    share_out(now);
+    shares_due_ = true;
+    now_ = now;
   } else if (may_follow(task.state, report.state)) {
     task.state = report.state;
   }
@@ -85,10 +119,13 @@ void Job::on_tick(WallTime now) {
            begun ? "the node went away and did not come back in time" : "the node was not reached",
            now);
   }
-  share_out(now);
+  shares_due_ = true;
+  small_changes_too_ = true;
+  now_ = now;
 }
 
 std::vector<Job::Effect> Job::take_effects() {
+  if (shares_due_) share_out();
   return std::exchange(effects_, {});
 }
 
@@ -99,6 +136,7 @@ WallTime Job::next_deadline() const {
     next = std::min(next, presence_[i].since + rules_.offline_ttl);
     if (shares_[i] > 0) next = std::min(next, presence_[i].since + rules_.share_kept);
   }
+  if (changes_wait_) next = std::min(next, now_ + kSmallChangesWait);
   return next;
 }
 
@@ -129,30 +167,61 @@ TaskCounts Job::counts() const {
   return counts;
 }
 
-bool Job::holds_share(const TaskStatus& task, WallTime now) const {
-  if (is_final(task.state) || task.state == TaskState::queued) return false;
-  const Presence& presence = presence_[index_.at(task.node)];
-  return presence.online || now - presence.since < rules_.share_kept;
+bool Job::holds_share(std::size_t index) const {
+  const TaskState state = tasks_[index].state;
+  if (is_final(state) || state == TaskState::queued) return false;
+  return presence_[index].online || now_ - presence_[index].since < rules_.share_kept;
 }
 
-std::uint64_t Job::share(WallTime now) const {
-  if (!rules_.bytes_per_second) return 0;
+// What each node that is online gets: an equal part of what those that are away leave of the cap.
+std::uint64_t Job::share() const {
   std::uint64_t sharers = 0;
-  for (const TaskStatus& task : tasks_) sharers += holds_share(task, now) ? 1 : 0;
-  return std::max<std::uint64_t>(1, *rules_.bytes_per_second / std::max<std::uint64_t>(1, sharers));
+  std::uint64_t kept = 0;
+  for (std::size_t i = 0; i < tasks_.size(); ++i) {
+    if (!holds_share(i)) continue;
+    if (presence_[i].online) {
+      ++sharers;
+    } else {
+      kept += shares_[i];
+    }
+  }
+  const std::uint64_t left = *rules_.bytes_per_second - std::min(*rules_.bytes_per_second, kept);
+  // Never 0, which would mean no cap.
+  return std::max<std::uint64_t>(1, left / std::max<std::uint64_t>(1, sharers));
 }
 
-void Job::share_out(WallTime now) {
+// Some give way, then newcomers get their share, then others get more: the cap is never issued
+// twice. One that is away keeps the share that it has.
+void Job::share_out() {
+  const bool all = std::exchange(small_changes_too_, false) || tasks_.size() <= kFewTasks;
+  shares_due_ = false;
   if (!rules_.bytes_per_second) return;
-  const std::uint64_t each = share(now);
+  changes_wait_ = false;
+  const std::uint64_t each = share();
+  std::vector<std::size_t> raised;
   for (std::size_t i = 0; i < tasks_.size(); ++i) {
-    const bool sharer = holds_share(tasks_[i], now);
-    if (!sharer) {
+    if (!holds_share(i)) {
       shares_[i] = 0;
-    } else if (shares_[i] != each) {
-      shares_[i] = each;
-      effects_.push_back(SetRate{tasks_[i].node, each});
+    } else if (presence_[i].online && shares_[i] != each && !offered_[i]) {
+      if (!all && !noticeable(shares_[i], each)) {
+        changes_wait_ = true;
+      } else if (shares_[i] < each) {
+        raised.push_back(i);
+      } else {
+        shares_[i] = each;
+        effects_.push_back(SetRate{tasks_[i].node, each});
+      }
     }
+  }
+  for (const std::size_t i : std::exchange(offers_, {})) {
+    offered_[i] = false;
+    if (is_final(tasks_[i].state) || !presence_[i].online) continue;
+    shares_[i] = each;
+    effects_.push_back(Offer{tasks_[i].node, each});
+  }
+  for (const std::size_t i : raised) {
+    shares_[i] = each;
+    effects_.push_back(SetRate{tasks_[i].node, each});
   }
 }
 

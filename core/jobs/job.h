@@ -49,7 +49,8 @@ struct JobRules {
   Duration offline_ttl = std::chrono::minutes(10);
   // Cap of the whole job, shared by the tasks that are under way; nothing: none.
   std::optional<std::uint64_t> bytes_per_second;
-  // A node that lost its connection goes on with its share for this long before others get it.
+  // A node that lost its connection goes on with the share that it was told last for this long;
+  // until then nobody else gets any of it.
   Duration share_kept = std::chrono::seconds(5);
 };
 
@@ -101,9 +102,10 @@ class Job {
     WallTime since{};  // of the last change
   };
 
-  bool holds_share(const TaskStatus& task, WallTime now) const;
-  std::uint64_t share(WallTime now) const;
-  void share_out(WallTime now);
+  void assume_shares();
+  bool holds_share(std::size_t index) const;
+  std::uint64_t share() const;
+  void share_out();
   void finish(std::size_t index, TaskState state, std::string detail, WallTime now);
   void mark_changed(std::size_t index);
 
@@ -111,7 +113,13 @@ class Job {
   JobRules rules_;
   std::map<NodeId, std::size_t> index_;
   std::vector<Presence> presence_;
-  std::vector<std::uint64_t> shares_;  // last share told; 0: none
+  std::vector<std::uint64_t> shares_;  // last share told and still held; 0: none
+  std::vector<std::size_t> offers_;    // to be made with the next effects, when there is a cap
+  std::vector<bool> offered_;          // is in offers_
+  bool shares_due_ = false;
+  bool small_changes_too_ = false;
+  bool changes_wait_ = false;  // some shares are a little wrong until the next tick
+  WallTime now_{};             // of the last input that concerns shares
   std::vector<bool> changed_;
   std::size_t unfinished_ = 0;
   std::vector<Effect> effects_;

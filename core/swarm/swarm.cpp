@@ -4,6 +4,19 @@
 
 namespace p2p {
 
+void Swarm::on_holder(NodeId node, Holder holder) {
+  on_gone(node);
+  seeds_ += holder.complete ? 1 : 0;
+  holders_[node] = std::move(holder);
+}
+
+void Swarm::on_gone(NodeId node) {
+  const auto found = holders_.find(node);
+  if (found == holders_.end()) return;
+  seeds_ -= found->second.complete ? 1 : 0;
+  holders_.erase(found);
+}
+
 std::vector<Swarm::Member> Swarm::handout(NodeId node, const HandoutRules& rules, Rng& rng) const {
   std::vector<Member> seeds;
   std::vector<Member> others;
@@ -24,11 +37,6 @@ std::vector<Swarm::Member> Swarm::handout(NodeId node, const HandoutRules& rules
   }
   seeds.insert(seeds.end(), others.begin(), others.end());
   return seeds;
-}
-
-bool Swarm::has_seed() const {
-  return std::any_of(holders_.begin(), holders_.end(),
-                     [](const auto& entry) { return entry.second.complete; });
 }
 
 }  // namespace p2p

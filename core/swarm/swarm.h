@@ -29,12 +29,12 @@ struct HandoutRules {
 
 class Swarm {
  public:
-  void on_holder(NodeId node, Holder holder) { holders_[node] = std::move(holder); }
-  void on_gone(NodeId node) { holders_.erase(node); }
+  void on_holder(NodeId node, Holder holder);
+  void on_gone(NodeId node);
   void on_wants(NodeId node) { wants_.insert(node); }
   void on_wants_no_more(NodeId node) { wants_.erase(node); }
   // The node is unreachable: it holds nothing as far as others are concerned, but may still want.
-  void on_node_offline(NodeId node) { holders_.erase(node); }
+  void on_node_offline(NodeId node) { on_gone(node); }
 
   struct Member {
     NodeId node;
@@ -44,12 +44,14 @@ class Swarm {
   std::vector<Member> handout(NodeId node, const HandoutRules& rules, Rng& rng) const;
 
   const std::map<NodeId, Holder>& holders() const { return holders_; }
-  bool has_seed() const;
+  std::size_t seeds() const { return seeds_; }
+  bool has_seed() const { return seeds_ > 0; }
   bool empty() const { return holders_.empty() && wants_.empty(); }
 
  private:
   std::map<NodeId, Holder> holders_;  // online ones
   std::set<NodeId> wants_;
+  std::size_t seeds_ = 0;
 };
 
 }  // namespace p2p

@@ -1,6 +1,7 @@
 #include "core/transfer/download.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/base/check.h"
 
@@ -8,14 +9,6 @@ namespace p2p {
 namespace {
 
 constexpr std::size_t kCancelledKept = 64;
-// TLS records and TCP/IP headers around a payload at an MTU of 1500: 1.05 of it.
-constexpr std::uint64_t kWireNumerator = 105;
-constexpr std::uint64_t kWireDenominator = 100;
-
-std::uint64_t wire_bytes(std::uint32_t payload) {
-  return payload * kWireNumerator / kWireDenominator;
-}
-
 template <class T>
 bool contains(const std::vector<T>& items, const T& item) {
   return std::find(items.begin(), items.end(), item) != items.end();
@@ -44,8 +37,10 @@ void Download::on_restored(ChunkIndex chunk) {
   bytes_have_ += space_.data_bytes_of(chunk);
 }
 
-void Download::on_peer_joined(NodeId id, Time now) {
+void Download::on_peer_joined(NodeId id, Time now, bool offers) {
   Peer& peer = peers_[id];
+  peer.offers = offers;
+  peer.last_offer = now;
   if (peer.have.size() == 0) peer.have = Bitfield(space_.count());
   peer.last_progress = now;
 }
@@ -72,8 +67,12 @@ void Download::on_have(NodeId id, const std::vector<ChunkRun>& runs, Time now) {
   const auto found = peers_.find(id);
   if (found == peers_.end()) return;
   const bool news = found->second.have.none();
+  std::uint64_t told = 0;
   for (const ChunkRun& run : runs) {
-    if (run.first > space_.count() || run.count > space_.count() - run.first) {
+    told += run.count;
+    // Nobody says the same twice in one HAVE: a few bytes could cost us hours.
+    if (told > space_.count() || run.first > space_.count() ||
+        run.count > space_.count() - run.first) {
       drop(id, ChunkIndex{run.first}, "announced chunks that the file does not have", now);
       return;
     }
@@ -83,6 +82,30 @@ void Download::on_have(NodeId id, const std::vector<ChunkRun>& runs, Time now) {
   }
   if (news && found->second.have.all()) found->second.origin = true;
   fill(now);
+}
+
+void Download::on_offer(NodeId id, std::optional<ChunkIndex> chunk, Time now) {
+  const auto found = peers_.find(id);
+  if (found == peers_.end()) return;
+  Peer& peer = found->second;
+  peer.last_offer = now;
+  if (!chunk) {
+    peer.offers = false;
+    peer.origin = false;
+    return fill(now);
+  }
+  if (chunk->value >= space_.count()) {
+    return drop(id, *chunk, "offered a chunk that the file does not have", now);
+  }
+  if (peer.have.set(chunk->value)) picker_.add_holder(*chunk);
+  // What was offered has a slot of its own: an idle moment of the seed costs the whole swarm.
+  const bool affordable = wait_for_tokens_ == Time::max();
+  if (accepting_ && affordable && picker_.is_wanted(*chunk)) {
+    start(id, peer, *chunk, now);
+    fill(now);
+  } else {
+    effects_.push_back(SendDecline{id, *chunk});
+  }
 }
 
 void Download::on_refused(NodeId id, const ChunkRange& range, Time now) {
@@ -96,13 +119,27 @@ void Download::on_refused(NodeId id, const ChunkRange& range, Time now) {
   fill(now);
 }
 
+void Download::on_busy(NodeId id, const ChunkRange& range, Time now) {
+  const auto found = peers_.find(id);
+  const auto active = active_.find(range.chunk);
+  if (found == peers_.end() || active == active_.end()) return;
+  if (!contains(active->second.owners, id)) return;
+  Peer& peer = found->second;
+  peer.busy_until = now + settings_.busy_pause * (1 << std::min(peer.busy_times, 3));
+  ++peer.busy_times;
+  // Its other ranges may have been accepted meanwhile: they are cancelled, and tolerated.
+  release(id, active->second, range.chunk, /*tell_peer=*/true);
+  give_up_if_orphaned(range.chunk);
+  fill(now);
+}
+
 Download::Arrival Download::on_data(NodeId id, const ChunkRange& data, Time now) {
   const auto found = peers_.find(id);
   if (found == peers_.end()) return Arrival::unsolicited;
   Peer& peer = found->second;
   bytes_received_ += data.length;
   peer.last_progress = now;
-  peer.passed_over_until = Time{};
+  const bool was_passed_over = std::exchange(peer.passed_over_until, Time{}) != Time{};
 
   const auto entry = active_.find(data.chunk);
   if (entry != active_.end()) {
@@ -111,9 +148,15 @@ Download::Arrival Download::on_data(NodeId id, const ChunkRange& data, Time now)
       for (Requester& requester : range.requesters) {
         if (requester.peer != id || requester.next != data.offset) continue;
         requester.next = data.end();
-        const std::uint32_t arrived_to = range.offset + range.arrived;
-        if (data.offset != arrived_to) {
+        const bool answered = requester.next == range.offset + range.length;
+        if (answered) --peer.requests;
+        if (data.offset != range.offset + range.arrived) {
           bytes_duplicate_ += data.length;
+          if (answered) {
+            // It was ahead of or behind what is here: the rest has to be asked for again.
+            std::erase_if(range.requesters, [&](const Requester& r) { return r.peer == id; });
+            fill(now);
+          }
           return Arrival::duplicate;
         }
         range.arrived += data.length;
@@ -123,11 +166,7 @@ Download::Arrival Download::on_data(NodeId id, const ChunkRange& data, Time now)
         // The slower ones of a hedged range need not go on.
         for (const Requester& other : range.requesters) {
           if (other.next >= range.offset + range.length) continue;
-          const ChunkRange rest{data.chunk, other.next, range.offset + range.length - other.next};
-          effects_.push_back(SendCancel{other.peer, rest});
-          auto& kept = peers_.at(other.peer).cancelled;
-          kept.push_back(rest);
-          if (kept.size() > kCancelledKept) kept.erase(kept.begin());
+          cancel(other.peer, {data.chunk, other.next, range.offset + range.length - other.next});
         }
         range.requesters.clear();
         const bool whole = std::all_of(active.ranges.begin(), active.ranges.end(),
@@ -148,6 +187,7 @@ Download::Arrival Download::on_data(NodeId id, const ChunkRange& data, Time now)
   for (const ChunkRange& range : peer.cancelled) {
     if (range.chunk == data.chunk && data.offset >= range.offset && data.end() <= range.end()) {
       bytes_duplicate_ += data.length;
+      if (was_passed_over) fill(now);  // it is back
       return Arrival::duplicate;
     }
   }
@@ -178,7 +218,9 @@ void Download::on_chunk_corrupt(ChunkIndex chunk, Time now) {
 void Download::on_tick(Time now) {
   std::vector<NodeId> stalled;
   for (const auto& [id, peer] : peers_) {
-    if (peer.chunks > 0 && now - peer.last_progress >= settings_.stall_after) stalled.push_back(id);
+    if (peer.requests > 0 && now - peer.last_progress >= settings_.stall_after) {
+      stalled.push_back(id);
+    }
   }
   for (const NodeId id : stalled) pass_over(id, peers_.at(id), now);
   fill(now);
@@ -211,141 +253,40 @@ std::vector<Download::Effect> Download::take_effects() {
 Time Download::next_deadline() const {
   Time next = wait_for_tokens_;
   for (const auto& [id, peer] : peers_) {
-    if (peer.chunks > 0) next = std::min(next, peer.last_progress + settings_.stall_after);
+    if (peer.requests > 0) next = std::min(next, peer.last_progress + settings_.stall_after);
     if (peer.passed_over_until != Time{}) next = std::min(next, peer.passed_over_until);
+    if (peer.busy_until != Time{}) next = std::min(next, peer.busy_until);
+    const Time overdue = peer.last_offer + settings_.offers_overdue;
+    if (peer.offers && active_.empty() && !complete() && overdue > looked_at_) {
+      next = std::min(next, overdue);
+    }
   }
   if (picker_.wanted_count() == 0) {
     for (const auto& [chunk, active] : active_) {
-      if (active.all_arrived || active.owners.size() > 1) continue;
-      next = std::min(next, active.started + std::max(settings_.hedge_at_least,
-                                                      settings_.hedge_factor * usual_chunk_time_));
+      if (active.all_arrived || active.owners.size() != 1 || alone_.test(chunk.value)) continue;
+      // What was late already waits for news, not for time: there was nobody else to ask.
+      if (late_from(active) > looked_at_) next = std::min(next, late_from(active));
     }
   }
   return next;
 }
 
-bool Download::may_ask(const Peer& peer, Time now) const {
-  return peer.passed_over_until <= now && peer.chunks < settings_.chunks_from_one_peer;
-}
-
-void Download::fill(Time now) {
-  for (auto& [id, peer] : peers_) {
-    if (peer.passed_over_until != Time{} && peer.passed_over_until <= now) {
-      peer.passed_over_until = Time{};
-    }
-  }
-  wait_for_tokens_ = Time::max();
-  send_unrequested(now);
-  while (accepting_ && wait_for_tokens_ == Time::max()) {
-    // A free slot takes what only a seed has before what others have: an idle moment of the seed
-    // costs the whole swarm, an idle moment of a relay costs one node.
-    if (start_from_seed(now)) continue;
-    if (start_from_relay(now)) continue;
-    if (hedge(now)) continue;
-    break;
-  }
-}
-
-std::uint32_t Download::under_way() const {
-  std::uint32_t count = 0;
-  for (const auto& [chunk, active] : active_) count += active.all_arrived ? 0 : 1;
-  return count;
-}
-
-bool Download::start_from_seed(Time now) {
-  const std::uint32_t most = peers_.size() >= settings_.neighbours_that_relieve_a_seed
-                                 ? 1
-                                 : settings_.chunks_from_one_peer;
-  const std::uint32_t busy = under_way();
-  // One slot beyond the others is kept for a seed.
-  if (busy > slots_) return false;
-  for (auto& [id, peer] : peers_) {
-    if (!peer.origin || peer.chunks >= most || !may_ask(peer, now)) continue;
-    const auto chunk = picker_.pick(peer.have);
-    if (!chunk) continue;
-    // What relays have too is fetched from them, as long as there are any to ask.
-    if (picker_.holders(*chunk) > 1 && most == 1 && busy > 0) continue;
-    return start(id, peer, *chunk, now);
-  }
-  return false;
-}
-
-bool Download::start_from_relay(Time now) {
-  if (under_way() >= slots_) return false;
-  // The least busy relay first, so that a node's slots spread over its neighbours.
-  for (std::uint32_t busy = 0; busy < settings_.chunks_from_one_peer; ++busy) {
-    std::optional<ChunkIndex> best;
-    NodeId best_peer;
-    for (auto& [id, peer] : peers_) {
-      if (peer.origin || peer.chunks != busy || !may_ask(peer, now)) continue;
-      const auto chunk = picker_.pick(peer.have);
-      if (!chunk) continue;
-      if (best && picker_.holders(*chunk) >= picker_.holders(*best)) continue;
-      best = chunk;
-      best_peer = id;
-    }
-    if (best) return start(best_peer, peers_.at(best_peer), *best, now);
-  }
-  return false;
-}
-
-bool Download::start(NodeId id, Peer& peer, ChunkIndex chunk, Time now) {
-  Active active;
-  for (const ByteRange& range : space_.ranges_of(chunk, request_bytes_)) {
-    active.ranges.push_back({static_cast<std::uint32_t>(range.offset),
-                             static_cast<std::uint32_t>(range.length),
-                             0,
-                             {}});
-  }
-  P2P_CHECK(!active.ranges.empty());
-  active.owners.push_back(id);
-  active.started = now;
-  picker_.set_wanted(chunk, false);
-  if (peer.chunks++ == 0) peer.last_progress = now;
-  active_.emplace(chunk, std::move(active));
-  send_unrequested(now);
-  return true;
-}
-
-// Asks for every range that nobody has been asked for, as far as the budget pays.
-void Download::send_unrequested(Time now) {
-  for (auto& [chunk, active] : active_) {
-    if (active.owners.empty()) continue;
-    for (Range& range : active.ranges) {
-      if (range.done() || !range.requesters.empty()) continue;
-      const ChunkRange rest{chunk, range.offset + range.arrived, range.length - range.arrived};
-      if (!paid_for(rest.length, now)) return;
-      range.requesters.push_back({active.owners.front(), rest.offset});
-      effects_.push_back(SendRequest{active.owners.front(), rest});
-    }
-  }
-}
-
-// Nothing is left to start: ask a second holder for the rest of the slowest chunk when it is late.
-bool Download::hedge(Time now) {
-  if (picker_.wanted_count() > 0) return false;
-  const Duration late =
-      std::max(settings_.hedge_at_least, settings_.hedge_factor * usual_chunk_time_);
-  for (auto& [chunk, active] : active_) {
-    if (active.all_arrived || active.owners.size() != 1 || alone_.test(chunk.value)) continue;
-    if (now - active.started < late) continue;
-    for (auto& [id, peer] : peers_) {
-      if (id == active.owners.front() || !peer.have.test(chunk.value) || peer.chunks > 0) continue;
-      if (!may_ask(peer, now)) continue;
-      peer.chunks++;
-      peer.last_progress = now;
-      active.owners.push_back(id);
-      for (Range& range : active.ranges) {
-        if (range.done()) continue;
-        const ChunkRange rest{chunk, range.offset + range.arrived, range.length - range.arrived};
-        if (!paid_for(rest.length, now)) continue;
-        range.requesters.push_back({id, rest.offset});
-        effects_.push_back(SendRequest{id, rest});
-      }
-      return true;
-    }
-  }
-  return false;
+// What the peer has sent before it hears of it is tolerated: the range joins those of the same
+// chunk that were cancelled before, so that a sparse chunk of a hundred requests takes one entry.
+void Download::cancel(NodeId id, const ChunkRange& rest) {
+  effects_.push_back(SendCancel{id, rest});
+  Peer& peer = peers_.at(id);
+  --peer.requests;
+  ChunkRange all = rest;
+  std::erase_if(peer.cancelled, [&](const ChunkRange& kept) {
+    if (kept.chunk != rest.chunk) return false;
+    const std::uint32_t end = std::max(all.end(), kept.end());
+    all.offset = std::min(all.offset, kept.offset);
+    all.length = end - all.offset;
+    return true;
+  });
+  if (peer.cancelled.size() == kCancelledKept) peer.cancelled.erase(peer.cancelled.begin());
+  peer.cancelled.push_back(all);
 }
 
 // The peer no longer fetches this chunk for us; what it has sent of it stays.
@@ -358,10 +299,12 @@ void Download::release(NodeId id, Active& active, ChunkIndex chunk, bool tell_pe
         continue;
       }
       const ChunkRange rest{chunk, it->next, range.offset + range.length - it->next};
-      if (tell_peer && rest.length > 0) {
-        effects_.push_back(SendCancel{id, rest});
-        peer.cancelled.push_back(rest);
-        if (peer.cancelled.size() > kCancelledKept) peer.cancelled.erase(peer.cancelled.begin());
+      if (rest.length > 0) {
+        if (tell_peer) {
+          cancel(id, rest);
+        } else {
+          --peer.requests;
+        }
       }
       it = range.requesters.erase(it);
     }
@@ -396,12 +339,6 @@ void Download::drop(NodeId id, ChunkIndex chunk, std::string reason, Time now) {
   on_peer_left(id, now);
 }
 
-bool Download::paid_for(std::uint32_t bytes, Time now) {
-  if (!bucket_ || bucket_->try_take(wire_bytes(bytes), now)) return true;
-  wait_for_tokens_ = std::min(wait_for_tokens_, bucket_->ready_at(wire_bytes(bytes), now));
-  return false;
-}
-
 // Exponential average over about eight chunks.
 void Download::finish_chunk_clock(const Active& active, Time now) {
   const Duration took = now - active.started;
@@ -410,6 +347,7 @@ void Download::finish_chunk_clock(const Active& active, Time now) {
 
 void Download::check_invariants() const {
   std::map<NodeId, std::uint32_t> owned;
+  std::map<NodeId, std::uint32_t> owing;
   for (const auto& [chunk, active] : active_) {
     P2P_CHECK(!have_.test(chunk.value));
     P2P_CHECK(!picker_.is_wanted(chunk));
@@ -417,11 +355,15 @@ void Download::check_invariants() const {
     for (const NodeId owner : active.owners) ++owned[owner];
     for (const Range& range : active.ranges) {
       P2P_CHECK(range.arrived <= range.length);
-      for (const Requester& requester : range.requesters)
-        P2P_CHECK(peers_.contains(requester.peer));
+      for (const Requester& requester : range.requesters) {
+        P2P_CHECK(contains(active.owners, requester.peer));
+        if (requester.next < range.offset + range.length) ++owing[requester.peer];
+      }
     }
   }
-  for (const auto& [id, peer] : peers_) P2P_CHECK(peer.chunks == owned[id]);
+  for (const auto& [id, peer] : peers_) {
+    P2P_CHECK(peer.chunks == owned[id] && peer.requests == owing[id]);
+  }
   for (std::uint32_t i = 0; i < space_.count(); ++i) {
     P2P_CHECK(have_.test(i) + picker_.is_wanted(ChunkIndex{i}) + active_.contains(ChunkIndex{i}) ==
               1);

@@ -37,10 +37,16 @@ struct DownloadSettings {
   std::uint32_t neighbours_that_relieve_a_seed = 4;
   // A peer that owes us bytes and sends none for this long is passed over.
   Duration stall_after = std::chrono::seconds(5);
+  // A busy peer is asked again after this long, and twice as long with each further time, up to
+  // eight times; from the first byte that it sends, it counts as free again.
+  Duration busy_pause = std::chrono::milliseconds(40);
   // A passed-over peer may try again after this long.
   Duration forgive_after = std::chrono::seconds(20);
   // When every missing chunk is under way: a chunk that is this many times slower than the usual
   // is asked of a second holder, too.
+  // A seed that offers and has offered nothing for this long may be asked by a node that has
+  // nothing else to do.
+  Duration offers_overdue = std::chrono::seconds(3);
   int hedge_factor = 3;
   Duration hedge_at_least = std::chrono::milliseconds(300);
 };
@@ -58,13 +64,18 @@ class Download {
     NodeId peer;
     ChunkRange range;
   };
+  // Answers an offer: somebody else should have the chunk.
+  struct SendDecline {
+    NodeId peer;
+    ChunkIndex chunk;
+  };
   // The peer broke the rules or sent wrong bytes: close it and report it.
   struct DropPeer {
     NodeId peer;
     ChunkIndex chunk;
     std::string reason;
   };
-  using Effect = std::variant<SendRequest, SendCancel, DropPeer>;
+  using Effect = std::variant<SendRequest, SendCancel, SendDecline, DropPeer>;
 
   // What to do with bytes that arrived.
   enum class Arrival {
@@ -79,12 +90,18 @@ class Download {
   // A chunk that was here before the transfer began (checkpoint, local copy, hole).
   void on_restored(ChunkIndex chunk);
 
-  void on_peer_joined(NodeId peer, Time now);
+  // `offers`: it is a seed that says itself which chunk is whose; it is not asked for anything else
+  // before it has said that all are out.
+  void on_peer_joined(NodeId peer, Time now, bool offers = false);
+  // A seed offers a chunk, or nothing: all are out, it may be asked like any relay.
+  void on_offer(NodeId peer, std::optional<ChunkIndex> chunk, Time now);
   void on_peer_left(NodeId peer, Time now);
   // Runs outside the chunk space make the peer a liar: it is dropped.
   void on_have(NodeId peer, const std::vector<ChunkRun>& runs, Time now);
   // The peer will not serve this request, now or ever.
   void on_refused(NodeId peer, const ChunkRange& range, Time now);
+  // The peer has too much to do: the chunk is asked of others, the peer again a little later.
+  void on_busy(NodeId peer, const ChunkRange& range, Time now);
   Arrival on_data(NodeId peer, const ChunkRange& range, Time now);
   void on_chunk_verified(ChunkIndex chunk, Time now);
   // Wrong bytes: thrown away and fetched again. When a single peer sent all of them it is dropped;
@@ -114,11 +131,17 @@ class Download {
  private:
   struct Peer {
     Bitfield have;
-    bool origin = false;       // had everything when we met it: a seed, not a relay that is done
-    std::uint32_t chunks = 0;  // under way from it
-    Time last_progress{};
+    bool offers = false;         // says itself which chunk is whose
+    bool origin = false;         // had everything when we met it: a seed, not a relay that is done
+    std::uint32_t chunks = 0;    // under way from it
+    std::uint32_t requests = 0;  // of these, asked for and not answered in full: what it owes
+    Time last_progress{};        // or when it began to owe
+    Time last_offer{};
+    Time busy_until{};
+    int busy_times = 0;
     Time passed_over_until{};
-    std::vector<ChunkRange> cancelled;  // answers to these may still be in flight
+    // Answers to these may still be in flight; one for each chunk.
+    std::vector<ChunkRange> cancelled;
   };
   struct Requester {
     NodeId peer;
@@ -145,8 +168,12 @@ class Download {
   bool start_from_seed(Time now);
   bool start_from_relay(Time now);
   bool start(NodeId id, Peer& peer, ChunkIndex chunk, Time now);
+  bool relay_offers(ChunkIndex chunk, Time now) const;
   void send_unrequested(Time now);
+  bool ask(NodeId id, ChunkIndex chunk, Range& range, Time now);
   bool hedge(Time now);
+  Time late_from(const Active& active) const;
+  void cancel(NodeId id, const ChunkRange& rest);
   void release(NodeId id, Active& active, ChunkIndex chunk, bool tell_peer);
   void give_up_if_orphaned(ChunkIndex chunk);
   void pass_over(NodeId id, Peer& peer, Time now);
@@ -165,6 +192,7 @@ class Download {
   std::map<ChunkIndex, Active> active_;
   std::optional<TokenBucket> bucket_;
   Time wait_for_tokens_ = Time::max();
+  Time looked_at_{};  // last time that fill() looked whom to ask
   bool accepting_ = true;
   Duration usual_chunk_time_{0};
   std::uint64_t bytes_have_ = 0;

@@ -38,6 +38,7 @@ Time TokenBucket::ready_at(std::uint64_t bytes, Time now) const {
   const Amount missing = static_cast<Amount>(std::min(bytes, burst_)) * kNanos - content_at(now);
   if (missing <= 0) return now;
   const Amount wait = (missing + rate_ - 1) / rate_;
+  if (wait >= (Time::max() - now).count()) return Time::max();
   return now + Duration(static_cast<std::int64_t>(wait));
 }
 

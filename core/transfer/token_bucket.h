@@ -7,6 +7,11 @@
 
 namespace p2p {
 
+// What a payload costs on the wire: TLS records and TCP/IP headers at an MTU of 1500 add 5 %.
+constexpr std::uint64_t wire_bytes(std::uint64_t payload) {
+  return payload * 105 / 100;
+}
+
 // Pure: time is an argument and never goes backwards. Not thread-safe.
 // A taking larger than the burst succeeds once the bucket is full and leaves a debt, so that the
 // average holds for any size.

@@ -17,6 +17,25 @@ bool UploadSlots::on_request(NodeId id, const SpaceKey& space, const ChunkRange&
   return true;
 }
 
+bool UploadSlots::busy_for(NodeId id, const SpaceKey& space, ChunkIndex chunk) const {
+  const Chunk wanted{space, chunk};
+  std::uint32_t chunks = 0;
+  for (const auto& [peer_id, peer] : peers_) {
+    std::optional<Chunk> last;
+    if (peer.has_slot) last = peer.current;
+    if (peer_id == id && last == wanted) return false;
+    chunks += last ? 1 : 0;
+    for (const Request& request : peer.queue) {
+      if (request.chunk() == last) continue;
+      last = request.chunk();
+      if (peer_id == id && last == wanted) return false;
+      ++chunks;
+    }
+  }
+  return chunks >= (peers_.size() <= settings_.few_peers ? settings_.busy_chunks_of_few
+                                                         : settings_.busy_chunks);
+}
+
 void UploadSlots::on_cancel(NodeId id, const SpaceKey& space, const ChunkRange& range) {
   const auto found = peers_.find(id);
   if (found == peers_.end()) return;

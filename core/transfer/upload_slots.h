@@ -34,6 +34,14 @@ struct UploadSettings {
   std::uint64_t low_bytes = 128 * 1024;
   // A peer that takes nothing for this long loses its slot until it reads again.
   Duration stuck_after = std::chrono::milliseconds(500);
+  // Chunks in all queues together, above which a node is busy: a fresh chunk's first holder would
+  // otherwise collect the requests of the whole swarm, while other links are idle (simulated with
+  // 63 receivers: 1.85 x the floor without this limit).
+  std::uint32_t busy_chunks = 8;
+  // With few peers nobody is swamped, and a longer queue hides more of the way (16 receivers: 1.026
+  // of the floor instead of 1.038).
+  std::uint32_t busy_chunks_of_few = 16;
+  std::uint32_t few_peers = 24;
   // What one peer may have queued; beyond it, requests are refused.
   std::uint64_t queued_bytes = 64ull * 1024 * 1024;
   std::uint32_t queued_requests = 512;
@@ -51,6 +59,9 @@ class UploadSlots {
 
   // False: over the peer's limits; the request must be refused.
   bool on_request(NodeId peer, const SpaceKey& space, const ChunkRange& range);
+  // True when a request for a chunk that this peer has not begun to ask for should be sent away for
+  // now. What a seed has offered is never sent away.
+  bool busy_for(NodeId peer, const SpaceKey& space, ChunkIndex chunk) const;
   // Requests that begin inside the range and are not granted yet are forgotten.
   void on_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range);
   void on_sent(NodeId peer, std::uint32_t bytes, Time now);

@@ -164,6 +164,7 @@ std::string Connection::remote_address() const {
 void Connection::pump() {
   if (closed_) return;
   if (draining_) return drain();
+  if (open_ && closing_) return;  // finish_sending() reads the rest away
   if (!open_ && !handshake()) return;
   read_frames();
   if (!closed_ && open_ && !writing_) write_frames();
@@ -226,7 +227,7 @@ void Connection::read_frames() {
     }
   }
   in_read_ = false;
-  if (!closed_) wait_readable();
+  if (!closed_ && !closing_) wait_readable();
 }
 
 // True when `have` has reached `wanted`; false: wait for more, or closed.
@@ -264,7 +265,7 @@ void Connection::write_queued() {
     }
     if (closed_) return;
     if (tls_->out.size() == tls_->out_sent) {
-      if (closing_) shut();
+      if (closing_) finish_sending();
       return;
     }
     if (!flush()) return;
@@ -354,6 +355,15 @@ void Connection::wait_writable() {
     }
     self->write_frames();
   });
+}
+
+// Everything is with the kernel. To close with unread bytes in the socket would reset the
+// connection, and the other side might never read what was said last: it closes, or the timer does.
+void Connection::finish_sending() {
+  boost::system::error_code ignored;
+  socket_.shutdown(Socket::shutdown_send, ignored);
+  draining_ = true;
+  drain();
 }
 
 void Connection::fail(const Error& why) {

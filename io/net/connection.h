@@ -119,6 +119,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void fail(const Error& why);
   void refuse(const Error& why);
   void drain();
+  void finish_sending();
   void shut();
 
   boost::asio::io_context& loop_;

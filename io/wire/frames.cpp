@@ -81,6 +81,18 @@ std::optional<ChunkRange> decode_range(std::span<const std::uint8_t> body) {
   return range;
 }
 
+std::string encode_offer(const Offer& offer) {
+  std::string body(8, '\0');
+  put_u32(bytes_of(body), offer.chunk);
+  put_u32(bytes_of(body) + 4, offer.milliseconds);
+  return body;
+}
+
+std::optional<Offer> decode_offer(std::span<const std::uint8_t> body) {
+  if (body.size() != 8) return std::nullopt;
+  return Offer{get_u32(&body[0]), get_u32(&body[4])};
+}
+
 void encode_data_prefix(const ChunkRange& range, std::span<std::uint8_t, kDataPrefixBytes> out) {
   put_u32(out.data(), range.chunk.value);
   put_u32(out.data() + 4, range.offset);

@@ -22,7 +22,7 @@ enum class FrameType : std::uint8_t {
   hello = 1,     // proto Hello, the first frame of each side
   control = 2,   // proto PeerMessage, AgentMessage or TrackerMessage
   have = 16,     // runs of chunks: (first u32, count u32) ...
-  offer = 17,    // chunk u32, expires after u32 milliseconds
+  offer = 17,    // chunk u32, answer within u32 milliseconds; see Offer
   request = 18,  // chunk u32, offset u32, length u32
   cancel = 19,   // the same; flag kRefusal: a request of yours will not be served
   data = 20,     // chunk u32, offset u32, then the bytes
@@ -37,8 +37,18 @@ inline constexpr std::uint32_t kMaxDataBytes = 64 * 1024;
 // What one REQUEST may ask for.
 inline constexpr std::uint32_t kMaxRequestBytes = 1024 * 1024;
 
-// Flag of CANCEL: from the side that was asked, which does not serve the request.
+// Flags of CANCEL from the side that was asked: it does not serve the request, or not now.
 inline constexpr std::uint8_t kRefusal = 1;
+inline constexpr std::uint8_t kBusy = 2;
+
+// From a seed: a chunk for this receiver, or kAllOut: every chunk is out, ask as you like. From a
+// receiver, with 0 milliseconds: the offer is declined.
+struct Offer {
+  static constexpr std::uint32_t kAllOut = 0xffffffff;
+  std::uint32_t chunk = 0;
+  std::uint32_t milliseconds = 0;
+  friend bool operator==(const Offer&, const Offer&) = default;
+};
 
 struct FrameHeader {
   std::uint32_t length = 0;
@@ -58,6 +68,9 @@ std::optional<std::vector<ChunkRun>> decode_have(std::span<const std::uint8_t> b
 std::string encode_range(const ChunkRange& range);  // REQUEST and CANCEL
 // Nothing for a wrong length, an empty range, or one beyond kMaxChunkBytes or kMaxRequestBytes.
 std::optional<ChunkRange> decode_range(std::span<const std::uint8_t> body);
+
+std::string encode_offer(const Offer& offer);
+std::optional<Offer> decode_offer(std::span<const std::uint8_t> body);
 
 // Writes the chunk and offset of a DATA frame.
 void encode_data_prefix(const ChunkRange& range, std::span<std::uint8_t, kDataPrefixBytes> out);

@@ -1,0 +1,72 @@
+// Simulates one push and prints what the shipped policy makes of it.
+//   swarm_sim --receivers 64 --size 512MiB --rate 12.5MB/s --seed 7
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "core/base/units.h"
+#include "tests/sim/sim_swarm.h"
+
+int main(int argc, char** argv) {
+  CLI::App app{"swarm_sim: the core's policy on a simulated fleet, in virtual time"};
+  p2p::sim::SwarmSettings settings;
+  std::string size = "256MiB";
+  std::string rate = "12.5MB/s";
+  std::string queueing = "10ms";
+  std::string round_trip = "1ms";
+  std::uint32_t slow = 0;
+  double slow_factor = 10;
+  std::string seed_dies;
+  int runs = 1;
+  app.add_option("--receivers", settings.receivers)->capture_default_str();
+  app.add_option("--seeds", settings.seeds)->capture_default_str();
+  app.add_option("--size", size)->capture_default_str();
+  app.add_option("--rate", rate, "of every uplink and downlink")->capture_default_str();
+  app.add_option("--rtt", round_trip, "of empty links")->capture_default_str();
+  app.add_option("--queueing", queueing, "in full links, each way")->capture_default_str();
+  app.add_option("--neighbours", settings.neighbours, "above 64 members")->capture_default_str();
+  app.add_option("--slow", slow, "receivers with a slow uplink")->capture_default_str();
+  app.add_option("--slow-factor", slow_factor)->capture_default_str();
+  app.add_option("--seed-dies", seed_dies, "after this long");
+  app.add_option("--in-flight", settings.download.bytes_in_flight, "bytes under way at a receiver")
+      ->capture_default_str();
+  app.add_option("--slots", settings.upload.slots, "upload slots")->capture_default_str();
+  app.add_option("--busy-chunks", settings.upload.busy_chunks)->capture_default_str();
+  app.add_option("--have-times", settings.have.chunk_times)->capture_default_str();
+  app.add_flag("!--no-offers", settings.offers, "seeds serve what they are asked for");
+  app.add_option("--open-offers", settings.offer.open_offers)->capture_default_str();
+  app.add_option("--seed", settings.seed, "number of the run")->capture_default_str();
+  app.add_option("--runs", runs, "with consecutive seed numbers")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+
+  const auto bytes = p2p::parse_size(size);
+  const auto bytes_per_second = p2p::parse_rate(rate);
+  const auto queue = p2p::parse_duration(queueing);
+  const auto trip = p2p::parse_duration(round_trip);
+  for (const auto* error :
+       {bytes ? nullptr : &bytes.error(), bytes_per_second ? nullptr : &bytes_per_second.error(),
+        queue ? nullptr : &queue.error(), trip ? nullptr : &trip.error()}) {
+    if (error != nullptr) {
+      std::fprintf(stderr, "swarm_sim: %s\n", error->detail.c_str());
+      return 1;
+    }
+  }
+  settings.file_bytes = *bytes;
+  settings.rates = {static_cast<double>(*bytes_per_second), static_cast<double>(*bytes_per_second)};
+  settings.network = {*trip, *queue};
+  bool all = true;
+  for (int run = 0; run < runs; ++run, ++settings.seed) {
+    p2p::sim::SimSwarm swarm(settings);
+    for (std::uint32_t i = 0; i < slow && i < settings.receivers; ++i) {
+      swarm.slow(swarm.receiver(i), slow_factor);
+    }
+    if (!seed_dies.empty()) {
+      const auto after = p2p::parse_duration(seed_dies);
+      if (after) swarm.dies(swarm.seed(0), *after);
+    }
+    const p2p::sim::SwarmResult result = swarm.run();
+    all = all && result.everybody;
+    std::printf("seed %llu: %s\n", static_cast<unsigned long long>(settings.seed),
+                p2p::sim::summary(settings, result).c_str());
+  }
+  return all ? 0 : 2;
+}

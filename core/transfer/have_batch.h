@@ -1,0 +1,62 @@
+// When to tell the neighbours about new chunks: several at once, but soon.
+#pragma once
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "core/base/bitfield.h"
+#include "core/base/ids.h"
+#include "core/base/time.h"
+
+namespace p2p {
+
+struct HaveSettings {
+  // Four chunk-times of delay cost 1 % of the time of 64 nodes and 2048 chunks (research, 4.5);
+  // each frame to each neighbour costs some 50 us of CPU at both ends together.
+  int chunk_times = 4;
+  Duration soonest = std::chrono::milliseconds(5);
+  Duration latest = std::chrono::milliseconds(100);
+};
+
+// Pure; one thread.
+class HaveBatch {
+ public:
+  explicit HaveBatch(const HaveSettings& settings) : settings_(settings) {}
+
+  void on_chunk_ready(ChunkIndex chunk, Time now) {
+    // Average over about eight gaps between chunks that became ready.
+    if (last_ready_ != Time{}) chunk_time_ = (7 * chunk_time_ + (now - last_ready_)) / 8;
+    last_ready_ = now;
+    if (chunks_.empty()) {
+      due_ = now +
+             std::clamp(settings_.chunk_times * chunk_time_, settings_.soonest, settings_.latest);
+    }
+    chunks_.push_back(chunk);
+  }
+  // Time::max() when there is no news.
+  Time next_deadline() const { return chunks_.empty() ? Time::max() : due_; }
+  // The news as runs in rising order; empties the batch.
+  std::vector<ChunkRun> take() {
+    std::vector<ChunkIndex> chunks = std::exchange(chunks_, {});
+    std::sort(chunks.begin(), chunks.end());
+    std::vector<ChunkRun> runs;
+    for (const ChunkIndex chunk : chunks) {
+      if (!runs.empty() && runs.back().first + runs.back().count == chunk.value) {
+        ++runs.back().count;
+      } else {
+        runs.push_back({chunk.value, 1});
+      }
+    }
+    return runs;
+  }
+
+ private:
+  HaveSettings settings_;
+  std::vector<ChunkIndex> chunks_;
+  Duration chunk_time_{std::chrono::milliseconds(20)};
+  Time last_ready_{};
+  Time due_{};
+};
+
+}  // namespace p2p

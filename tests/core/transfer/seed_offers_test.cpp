@@ -1,0 +1,143 @@
+#include "core/transfer/seed_offers.h"
+
+#include <set>
+
+#include "core/transfer/have_batch.h"
+#include "tests/support/catch.h"
+
+namespace p2p {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+NodeId node(std::uint8_t number) {
+  NodeId id;
+  id.bytes[0] = number;
+  return id;
+}
+
+constexpr std::uint32_t kChunkBytes = 1000;
+const Time kStart{seconds(100)};
+
+struct Seed {
+  explicit Seed(std::uint32_t chunks, std::uint8_t peers, OfferSettings settings = {})
+      : offers(chunks, settings, Rng(7)) {
+    for (std::uint8_t i = 1; i <= peers; ++i) offers.on_peer_joined(node(i));
+  }
+  // The peer takes the offer and gets all of the chunk.
+  void serve(const SeedOffers::Offer& offer, Time now) {
+    offers.on_requested(offer.peer, *offer.chunk, now);
+    offers.on_served(offer.peer, *offer.chunk, kChunkBytes, kChunkBytes, now);
+  }
+  SeedOffers offers;
+};
+
+TEST_CASE("A seed offers no chunk twice before all were offered once", "[core][transfer]") {
+  Seed seed(40, 4);
+  std::set<std::uint32_t> offered;
+  for (int round = 0; round < 40; ++round) {
+    for (const auto& offer : seed.offers.take_offers(kStart)) {
+      REQUIRE(offer.chunk.has_value());
+      CHECK(offered.insert(offer.chunk->value).second);
+      seed.serve(offer, kStart);
+    }
+  }
+  CHECK(offered.size() == 40);
+}
+
+TEST_CASE("With many peers each has one open offer, a single one has several", "[core][transfer]") {
+  Seed many(100, 16);
+  CHECK(many.offers.take_offers(kStart).size() == 16);
+  CHECK(many.offers.take_offers(kStart).empty());
+  Seed one(100, 1);
+  CHECK(one.offers.take_offers(kStart).size() == 4);
+}
+
+TEST_CASE("A chunk is out when anybody says that it has it, and is not offered then",
+          "[core][transfer]") {
+  Seed seed(4, 1);
+  seed.offers.on_have(node(1), {{0, 3}}, kStart);
+  const auto offers = seed.offers.take_offers(kStart);
+  REQUIRE(offers.size() == 1);
+  CHECK(offers.front().chunk == ChunkIndex{3});
+}
+
+TEST_CASE("When all chunks are out each peer is told once that it may ask as it likes",
+          "[core][transfer]") {
+  Seed seed(4, 2);
+  seed.offers.on_have(node(1), {{0, 4}}, kStart);
+  const auto offers = seed.offers.take_offers(kStart);
+  REQUIRE(offers.size() == 2);
+  CHECK_FALSE(offers[0].chunk.has_value());
+  CHECK(seed.offers.take_offers(kStart).empty());
+  CHECK(seed.offers.all_out());
+}
+
+TEST_CASE("An offer that nobody answers is made to somebody else", "[core][transfer]") {
+  Seed seed(1, 2);
+  const auto first = seed.offers.take_offers(kStart);
+  REQUIRE(first.size() == 1);
+  CHECK(seed.offers.next_deadline() == kStart + seconds(1));
+  const auto again = seed.offers.take_offers(kStart + seconds(1));
+  REQUIRE(again.size() == 1);
+  CHECK(again.front().chunk == first.front().chunk);
+}
+
+TEST_CASE("A declined chunk goes to another peer; the one that declined rests", "[core][transfer]") {
+  Seed seed(1, 2);
+  const auto first = seed.offers.take_offers(kStart);
+  REQUIRE(first.size() == 1);
+  seed.offers.on_declined(first.front().peer, *first.front().chunk, kStart);
+  const auto again = seed.offers.take_offers(kStart);
+  REQUIRE(again.size() == 1);
+  CHECK(again.front().peer != first.front().peer);
+  seed.offers.on_declined(again.front().peer, *again.front().chunk, kStart);
+  CHECK(seed.offers.take_offers(kStart).empty());
+  CHECK(seed.offers.take_offers(kStart + milliseconds(50)).size() == 1);
+}
+
+TEST_CASE("A served chunk of which nobody speaks is offered again after a silence",
+          "[core][transfer]") {
+  Seed seed(1, 2);
+  const auto first = seed.offers.take_offers(kStart);
+  seed.serve(first.front(), kStart);
+  CHECK(seed.offers.take_offers(kStart + milliseconds(1999)).empty());
+  CHECK(seed.offers.take_offers(kStart + seconds(2)).size() == 1);
+}
+
+TEST_CASE("What was offered to a peer that left is offered to others", "[core][transfer]") {
+  Seed seed(1, 2);
+  const auto first = seed.offers.take_offers(kStart);
+  seed.offers.on_peer_left(first.front().peer);
+  const auto again = seed.offers.take_offers(kStart);
+  REQUIRE(again.size() == 1);
+  CHECK(again.front().peer != first.front().peer);
+}
+
+TEST_CASE("When the last peer has left the next swarm begins anew", "[core][transfer]") {
+  Seed seed(2, 1);
+  seed.offers.on_have(node(1), {{0, 2}}, kStart);
+  CHECK(seed.offers.all_out());
+  seed.offers.on_peer_left(node(1));
+  seed.offers.on_peer_joined(node(2));
+  CHECK(seed.offers.take_offers(kStart).size() == 2);
+}
+
+TEST_CASE("News waits for a few chunk-times, never longer than the limit, and leaves as runs",
+          "[core][transfer]") {
+  HaveBatch news{HaveSettings{}};
+  CHECK(news.next_deadline() == Time::max());
+  news.on_chunk_ready(ChunkIndex{5}, kStart);
+  const Time due = news.next_deadline();
+  CHECK(due > kStart);
+  CHECK(due <= kStart + milliseconds(100));
+  news.on_chunk_ready(ChunkIndex{9}, kStart + milliseconds(1));
+  news.on_chunk_ready(ChunkIndex{6}, kStart + milliseconds(2));
+  CHECK(news.next_deadline() == due);
+  CHECK(news.take() == std::vector<ChunkRun>{{5, 2}, {9, 1}});
+  CHECK(news.next_deadline() == Time::max());
+}
+
+}  // namespace
+}  // namespace p2p

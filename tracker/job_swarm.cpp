@@ -1,0 +1,105 @@
+// The part of the board that knows who holds what, and tells nodes about each other.
+#include <utility>
+
+#include "io/runtime/wall_clock.h"
+#include "tracker/job_board.h"
+
+namespace p2p {
+
+void JobBoard::offer_push(BoardJob& job, const Job::Offer& offer) {
+  const ContentId content = content_of(job);
+  const auto* record = catalogue_.content(content);
+  auto root_record = catalogue_.read_root_record(content);
+  if (record == nullptr || !root_record) {
+    job.targets->on_impossible(root_record ? "the content is unknown" : root_record.error().detail,
+                               wall_now());
+    return;
+  }
+  proto::TrackerMessage message;
+  auto& push = *message.mutable_push();
+  push.set_job(job.record.number());
+  push.set_root_record(*root_record);
+  push.set_path(job.record.path());
+  push.set_original_name(record->original_name());
+  push.set_rate_bytes_per_second(offer.bytes_per_second);
+  const auto members = swarms_[content].handout(offer.node, HandoutRules{}, rng_);
+  add_peers(job, offer.node, members, push.mutable_peers());
+  agents_.send(offer.node, message);
+}
+
+void JobBoard::add_peers(const BoardJob&, NodeId node, std::vector<Swarm::Member> members,
+                         google::protobuf::RepeatedPtrField<proto::PeerAddress>* out) const {
+  for (const Swarm::Member& member : members) {
+    const NodeEntry* entry = std::as_const(registry_).find(member.node);
+    if (entry == nullptr || !entry->online || entry->address.empty() || member.node == node) {
+      continue;
+    }
+    proto::PeerAddress& peer = *out->Add();
+    peer.set_node_id(member.node.str());
+    peer.set_address(entry->address);
+    peer.set_seed(member.seed);
+  }
+}
+
+void JobBoard::on_holdings(NodeId node, const proto::Holdings& holdings) {
+  if (holdings.first()) {
+    for (auto& [content, swarm] : swarms_) swarm.on_gone(node);
+  }
+  for (const proto::Holding& holding : holdings.holdings()) {
+    const auto content = ContentId::from_raw(holding.content_id());
+    if (!content) continue;
+    Swarm& swarm = swarms_[*content];
+    const auto before = swarm.holders().find(node);
+    const bool news =
+        holding.complete() && (before == swarm.holders().end() || !before->second.complete);
+    if (holding.gone()) {
+      swarm.on_gone(node);
+      continue;
+    }
+    // Enough is enough: ten thousand nodes that land must not tell each other, one by one.
+    const bool plenty = swarm.seeds() >= HandoutRules{}.seeds;
+    swarm.on_holder(node, {holding.complete(), holding.bytes(), holding.path()});
+    if (!news || plenty) continue;
+    // A seed that came, or came back at another address: whoever wants the content hears of it.
+    for (auto& [id, job] : jobs_) {
+      if (job.finished() || !job.targets || content_of(job) != *content) continue;
+      for (const TaskStatus& task : job.targets->tasks()) {
+        if (is_final(task.state) || task.node == node || !job.targets->is_online(task.node))
+          continue;
+        proto::TrackerMessage message;
+        message.mutable_peers()->set_content_id(holding.content_id());
+        add_peers(job, task.node, {{node, true}}, message.mutable_peers()->mutable_peers());
+        if (message.peers().peers_size() > 0) agents_.send(task.node, message);
+      }
+    }
+  }
+}
+
+void JobBoard::on_upload(NodeId node, const proto::UploadReport& report) {
+  const auto content = ContentId::from_raw(report.content_id());
+  if (!content) return;
+  Upload& upload = uploads_[{*content, node}];
+  // The agent counts from its own start.
+  upload.total += report.bytes_sent() >= upload.last_report
+                      ? report.bytes_sent() - upload.last_report
+                      : report.bytes_sent();
+  upload.last_report = report.bytes_sent();
+  for (auto& [id, job] : jobs_) {
+    if (!job.finished() && content_of(job) == *content) job.changed = true;
+  }
+}
+
+std::uint64_t JobBoard::source_bytes_sent(const BoardJob& job) const {
+  if (!job.targets) return 0;
+  std::uint64_t sum = 0;
+  const ContentId content = content_of(job);
+  for (auto it = uploads_.lower_bound({content, NodeId{}});
+       it != uploads_.end() && it->first.first == content; ++it) {
+    if (job.targets->index_of(it->first.second)) continue;
+    const auto before = job.uploads_before.find(it->first.second);
+    sum += it->second.total - (before == job.uploads_before.end() ? 0 : before->second);
+  }
+  return sum;
+}
+
+}  // namespace p2p
