@@ -62,7 +62,10 @@ void Transfers::know_peers(const google::protobuf::RepeatedPtrField<proto::PeerA
   for (const proto::PeerAddress& peer : peers) {
     const auto node = NodeId::parse(peer.node_id());
     const auto address = parse_host_port(peer.address());
-    if (node && address) parts_.mesh.know(*node, *address, peer.seed());
+    if (!node || !address) continue;
+    parts_.mesh.know(*node, *address, peer.seed());
+    // One that we are connected with may have got something since it last said that it has nothing.
+    if (parts_.mesh.is_up(*node)) on_peer_up(*node);
   }
 }
 

@@ -318,21 +318,41 @@ void Api::list_files(const Exchange& exchange, const std::vector<std::string>&) 
   reply(exchange, list);
 }
 
-void Api::show_file(const Exchange& exchange, const std::vector<std::string>& parts) {
+// These two answer the exchange themselves when there is no such file.
+std::optional<Api::Found> Api::file_of(const Exchange& exchange,
+                                       const std::vector<std::string>& parts) {
   auto name = parse_file_name(parts[2] + "/" + parts[3]);
-  if (!name) return reply(exchange, name.error());
+  if (!name) {
+    reply(exchange, name.error());
+    return std::nullopt;
+  }
   const auto* file = catalogue_.find(*name);
   const auto* content =
       file == nullptr ? nullptr : catalogue_.content(*ContentId::from_raw(file->content_id()));
-  if (content == nullptr) return reply(exchange, Catalogue::unknown_file(name->str()));
-  reply(exchange, file_view(file, *content));
+  if (content != nullptr) return Found{file, content};
+  reply(exchange, Catalogue::unknown_file(name->str()));
+  return std::nullopt;
+}
+
+std::optional<Api::Found> Api::content_of(const Exchange& exchange,
+                                          const std::vector<std::string>& parts) {
+  const auto id = ContentId::from_hex(parts[2]);
+  const auto* content = id ? catalogue_.content(*id) : nullptr;
+  if (content != nullptr) return Found{catalogue_.name_of(*id), content};
+  reply(exchange, Catalogue::unknown_file(parts[2]));
+  return std::nullopt;
+}
+
+void Api::show_file(const Exchange& exchange, const std::vector<std::string>& parts) {
+  if (const auto found = file_of(exchange, parts)) {
+    reply(exchange, file_view(found->file, *found->content));
+  }
 }
 
 void Api::show_content(const Exchange& exchange, const std::vector<std::string>& parts) {
-  const auto id = ContentId::from_hex(parts[2]);
-  const auto* content = id ? catalogue_.content(*id) : nullptr;
-  if (content == nullptr) return reply(exchange, Catalogue::unknown_file(parts[2]));
-  reply(exchange, file_view(catalogue_.name_of(*id), *content));
+  if (const auto found = content_of(exchange, parts)) {
+    reply(exchange, file_view(found->file, *found->content));
+  }
 }
 
 void Api::reply_holders(const Exchange& exchange, const proto::FileRecord* file,
@@ -356,20 +376,15 @@ void Api::reply_holders(const Exchange& exchange, const proto::FileRecord* file,
 }
 
 void Api::file_holders(const Exchange& exchange, const std::vector<std::string>& parts) {
-  auto name = parse_file_name(parts[2] + "/" + parts[3]);
-  if (!name) return reply(exchange, name.error());
-  const auto* file = catalogue_.find(*name);
-  const auto* content =
-      file == nullptr ? nullptr : catalogue_.content(*ContentId::from_raw(file->content_id()));
-  if (content == nullptr) return reply(exchange, Catalogue::unknown_file(name->str()));
-  reply_holders(exchange, file, *content);
+  if (const auto found = file_of(exchange, parts)) {
+    reply_holders(exchange, found->file, *found->content);
+  }
 }
 
 void Api::content_holders(const Exchange& exchange, const std::vector<std::string>& parts) {
-  const auto id = ContentId::from_hex(parts[2]);
-  const auto* content = id ? catalogue_.content(*id) : nullptr;
-  if (content == nullptr) return reply(exchange, Catalogue::unknown_file(parts[2]));
-  reply_holders(exchange, catalogue_.name_of(*id), *content);
+  if (const auto found = content_of(exchange, parts)) {
+    reply_holders(exchange, found->file, *found->content);
+  }
 }
 
 void Api::create_job(const Exchange& exchange, const std::vector<std::string>&) {

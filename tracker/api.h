@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,6 +55,13 @@ class Api {
   void watch_job(const Exchange& exchange, const std::vector<std::string>& parts);
   void cancel_job(const Exchange& exchange, const std::vector<std::string>& parts);
 
+  // A content, and the name that it was asked for by or has.
+  struct Found {
+    const proto::FileRecord* file = nullptr;
+    const proto::ContentRecord* content = nullptr;
+  };
+  std::optional<Found> file_of(const Exchange& exchange, const std::vector<std::string>& parts);
+  std::optional<Found> content_of(const Exchange& exchange, const std::vector<std::string>& parts);
   const BoardJob* job_of(const Exchange& exchange, const std::string& id);
   proto::File file_view(const proto::FileRecord* file, const proto::ContentRecord& content) const;
   void reply_holders(const Exchange& exchange, const proto::FileRecord* file,

@@ -42,11 +42,11 @@ struct DownloadSettings {
   Duration busy_pause = std::chrono::milliseconds(40);
   // A passed-over peer may try again after this long.
   Duration forgive_after = std::chrono::seconds(20);
-  // When every missing chunk is under way: a chunk that is this many times slower than the usual
-  // is asked of a second holder, too.
   // A seed that offers and has offered nothing for this long may be asked by a node that has
   // nothing else to do.
   Duration offers_overdue = std::chrono::seconds(3);
+  // When every missing chunk is under way: a chunk that is this many times slower than the usual
+  // is asked of a second holder, too.
   int hedge_factor = 3;
   Duration hedge_at_least = std::chrono::milliseconds(300);
 };

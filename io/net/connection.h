@@ -91,7 +91,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close_after_sending();
 
   const std::string& peer() const { return peer_; }
-  // "10.0.0.7": the other end's address; this end's in local_address().
+  // "10.0.0.7": the other end's address; empty once it is closed.
   std::string remote_address() const;
 
  private:

@@ -21,8 +21,9 @@
 namespace p2p {
 
 // One request and its answer: either reply(), or start_stream(), stream() any number of times, and
-// finish(). Keep the shared_ptr for as long as it takes. If the last one goes before the answer is
-// whole, the server answers 500, or cuts the stream short so that the client can tell.
+// finish(). Keep the shared_ptr for as long as it takes, but not beyond the io_context. If the last
+// one goes before the answer is whole, the server answers 500, or cuts the stream short so that the
+// client can tell.
 class HttpExchange {
  public:
   struct State;

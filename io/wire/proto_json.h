@@ -10,9 +10,15 @@
 
 namespace p2p {
 
-// One line, every field present, so that scripts need no defaults.
-std::string to_json(const google::protobuf::Message& message);
+enum class JsonStyle { one_line, indented };
+// Every field is present, so that scripts need no defaults.
+std::string to_json(const google::protobuf::Message& message,
+                    JsonStyle style = JsonStyle::one_line);
+
+// Ignored by who reads the answers of a newer release.
+enum class UnknownFields { refused, ignored };
 // invalid_argument: not JSON, or a field that does not exist or has another type.
-Status from_json(std::string_view text, google::protobuf::Message& message);
+Status from_json(std::string_view text, google::protobuf::Message& message,
+                 UnknownFields unknown = UnknownFields::refused);
 
 }  // namespace p2p

@@ -1,10 +1,9 @@
 #include "tools/p2pctl/api_client.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include "core/base/text.h"
 #include "io/identity/tls_context.h"
 #include "io/net/http_client.h"
+#include "io/wire/proto_json.h"
 #include "proto/api.pb.h"
 #include "tools/p2pctl/output.h"
 
@@ -46,7 +45,7 @@ Failure failure_from_answer(int status, std::string_view body) {
   if (status == 401 || status == 403) failure.exit_code = ExitCode::not_authorised;
   failure.may_pass = status >= 500;
   proto::ApiError answer;
-  if (!from_json(body, answer) || answer.error().detail().empty()) {
+  if (!read_answer(body, answer) || answer.error().detail().empty()) {
     failure.error =
         Error{Errc::corrupt, "the tracker answered with HTTP status " + std::to_string(status) +
                                  " and no explanation: " + printable(body, kMaxForeignTextBytes)};
@@ -57,14 +56,11 @@ Failure failure_from_answer(int status, std::string_view body) {
   return failure;
 }
 
-Status from_json(std::string_view json, google::protobuf::Message& message) {
-  google::protobuf::util::JsonParseOptions options;
-  options.ignore_unknown_fields = true;
-  const auto status = google::protobuf::util::JsonStringToMessage(
-      google::protobuf::StringPiece(json.data(), json.size()), &message, options);
-  if (status.ok()) return {};
+Status read_answer(std::string_view json, google::protobuf::Message& message) {
+  const Status read = from_json(json, message, UnknownFields::ignored);
+  if (read) return {};
   return Error{Errc::corrupt, "the tracker's answer is not the JSON that was expected (" +
-                                  printable(std::string(status.message()), kMaxForeignTextBytes) +
+                                  printable(read.error().detail, kMaxForeignTextBytes) +
                                   "): is it another version?"};
 }
 
@@ -86,7 +82,7 @@ std::optional<Failure> ApiClient::call(const char* method, const std::string& ta
   if (response->status >= 300) {
     return failure_from_answer(static_cast<int>(response->status), response->body);
   }
-  if (Status read = from_json(response->body, reply); !read) {
+  if (Status read = read_answer(response->body, reply); !read) {
     return Failure{ExitCode::usage_or_internal, read.error(), false};
   }
   return std::nullopt;
@@ -99,7 +95,7 @@ std::optional<Failure> ApiClient::get(const std::string& target, google::protobu
 std::optional<Failure> ApiClient::post(const std::string& target,
                                        const google::protobuf::Message* body,
                                        google::protobuf::Message& reply) {
-  return call("POST", target, body == nullptr ? "" : to_json(*body, JsonStyle::one_line), reply);
+  return call("POST", target, body == nullptr ? "" : to_json(*body), reply);
 }
 
 std::optional<Failure> ApiClient::stream(const std::string& target,

@@ -26,7 +26,7 @@ Failure failure_from_answer(int status, std::string_view body);
 // The same for a connection that failed.
 Failure failure_from_connection(const Error& error);
 // JSON into `message`; unknown fields of a newer tracker are no error.
-Status from_json(std::string_view json, google::protobuf::Message& message);
+Status read_answer(std::string_view json, google::protobuf::Message& message);
 
 class ApiClient {
  public:

@@ -59,7 +59,7 @@ int follow(Session& session, const std::string& id, const std::optional<proto::J
         "/v1/jobs/" + id + "/watch",
         [&](std::string_view line) {
           proto::Job job;
-          if (Status read = from_json(line, job); !read) {
+          if (Status read = read_answer(line, job); !read) {
             unreadable = Failure{ExitCode::usage_or_internal, read.error(), false};
             return false;
           }

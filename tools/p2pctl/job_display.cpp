@@ -24,7 +24,7 @@ void JobDisplay::show(const proto::Job& job) {
 }
 
 void JobDisplay::write_event() {
-  const std::string line = to_json(view_.event(), JsonStyle::one_line);
+  const std::string line = json_text(view_.event(), JsonStyle::one_line);
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 

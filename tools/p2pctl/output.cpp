@@ -1,7 +1,5 @@
 #include "tools/p2pctl/output.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <algorithm>
 #include <cstdio>
 
@@ -33,14 +31,8 @@ void write_to(std::FILE* stream, std::string_view text) {
 
 }  // namespace
 
-std::string to_json(const google::protobuf::Message& message, JsonStyle style) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  options.always_print_primitive_fields = true;
-  options.add_whitespace = style == JsonStyle::indented;
-  std::string json;
-  const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
-  P2P_CHECK(status.ok());
+std::string json_text(const google::protobuf::Message& message, JsonStyle style) {
+  std::string json = to_json(message, style);
   if (json.empty() || json.back() != '\n') json += '\n';
   return json;
 }
@@ -50,8 +42,8 @@ void Output::print(std::string_view text) const {
 }
 
 void Output::print(const google::protobuf::Message& message) const {
-  print(
-      to_json(message, format_ == OutputFormat::json ? JsonStyle::indented : JsonStyle::one_line));
+  print(json_text(message,
+                  format_ == OutputFormat::json ? JsonStyle::indented : JsonStyle::one_line));
   // Whoever reads a watch wants each line when it happens.
   if (format_ == OutputFormat::jsonl) std::fflush(stdout);
 }
@@ -71,7 +63,7 @@ int Output::fail(const Failure& failure) const {
     proto::ApiError answer;
     answer.mutable_error()->set_code(std::string(to_string(failure.error.code)));
     answer.mutable_error()->set_detail(detail);
-    write_to(stderr, to_json(answer, JsonStyle::one_line));
+    write_to(stderr, json_text(answer, JsonStyle::one_line));
   }
   return static_cast<int>(failure.exit_code);
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "io/wire/proto_json.h"
 #include "tools/p2pctl/failure.h"
 
 namespace p2p {
@@ -16,10 +17,9 @@ enum class OutputFormat {
   jsonl,  // one object a line, for lists and watches
 };
 
-enum class JsonStyle { one_line, indented };
 // protobuf's JSON mapping with the field names of the .proto files and every plain field present;
 // 64-bit numbers are strings. Ends with a line break.
-std::string to_json(const google::protobuf::Message& message, JsonStyle style);
+std::string json_text(const google::protobuf::Message& message, JsonStyle style);
 
 class Output {
  public:

@@ -38,16 +38,16 @@ TEST_CASE("A refused certificate exits with 6, an absent tracker with 7", "[tool
 
 TEST_CASE("Fields of a newer tracker are no error, JSON that is broken is", "[tools][api]") {
   proto::Job job;
-  CHECK(from_json(R"({"id":"j7","moon_phase":"full","bytes_done":"12"})", job));
+  CHECK(read_answer(R"({"id":"j7","moon_phase":"full","bytes_done":"12"})", job));
   CHECK(job.id() == "j7");
   CHECK(job.bytes_done() == 12);
-  CHECK_FALSE(from_json(R"({"id":)", job));
+  CHECK_FALSE(read_answer(R"({"id":)", job));
 }
 
 TEST_CASE("JSON has the field names of the API and every plain field", "[tools][output]") {
   proto::Holder holder;
   holder.set_node("web01");
-  CHECK(to_json(holder, JsonStyle::one_line) ==
+  CHECK(json_text(holder, JsonStyle::one_line) ==
         "{\"node\":\"web01\",\"online\":false,\"complete\":false,\"bytes\":\"0\",\"path\":\"\"}\n");
 }
 
