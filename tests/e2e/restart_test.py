@@ -27,19 +27,20 @@ class KillInMidPush(ClusterTest):
         for name in names:
             self.assertEqual([], leftovers(self.cluster.nodes[name].root))
 
-    def test_of_the_receiver_fetches_nothing_again_that_it_had(self):
+    def test_of_the_receiver_fetches_nothing_again_that_was_checkpointed(self):
         push, job = self.cluster.running_push(self.name, "--to", "n2", "--path", "image.bin",
                                               "--limit", "6MB/s")
-        self.cluster.wait_bytes(job, 0.5, "n2")
+        self.cluster.wait_bytes(job, 0.9, "n2")
         self.cluster.nodes["n2"].kill()
         self.cluster.nodes["n2"].start()
         self.finish(push, "n2")
-        # From nothing it would be 1.5; only chunks that were on their way come twice.
+        # From nothing it would be 1.9 and more. What may come twice is one checkpoint interval (2 s,
+        # at most 12 MB at this cap: 0.5) and what was on its way.
         def sent():
             return int(self.cluster.job(job)["source_bytes_sent"])
 
         wait_until(lambda: sent() >= 0.9 * SIZE, 5, "the source has reported what it sent")
-        self.assertLess(sent(), 1.15 * SIZE)
+        self.assertLess(sent(), 1.65 * SIZE)
 
     def test_of_a_receiver_among_several_leaves_all_copies_whole(self):
         push, job = self.cluster.running_push(self.name, "--to", "n[2-3]", "--path", "image.bin",
