@@ -3,7 +3,7 @@
 
 import json
 
-from cluster import ClusterTest, MiB, main, make_file
+from cluster import ClusterTest, MiB, main, make_file, wait_until
 
 
 class Commands(ClusterTest):
@@ -49,6 +49,9 @@ class Commands(ClusterTest):
     def test_labels_outlive_a_restart_of_the_tracker(self):
         self.cluster.ctl_ok("node", "label", "n2", "kept=yes")
         self.cluster.tracker.restart()
+        # The tests after this one count nodes that are online.
+        wait_until(lambda: self.cluster.ctl_json("status")["nodes_online"] == 3, 20,
+                   "the nodes are connected again")
         self.assertEqual("yes", self.cluster.ctl_json("node", "show", "n2")["labels"]["kept"])
         self.assertEqual(self.content, self.cluster.ctl_json("file", "show", "images/base")
                          ["content_id"])
