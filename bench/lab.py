@@ -45,6 +45,17 @@ def bits_of(rate):
     raise ValueError(f"'{rate}' is no rate: write 100mbit or 1gbit")
 
 
+def fraction_of(rate, part):
+    """`part` of `rate`, in tc's notation."""
+    return f"{max(int(bits_of(rate) * part / 1e3), 1)}kbit"
+
+
+def kill_all(namespace):
+    for pid in sh("ip", "netns", "pids", namespace, check=False).split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+
+
 class Host:
     """One namespace with one address. `name` is unique in the lab, `namespace` on the machine."""
 
@@ -65,6 +76,10 @@ class Host:
 
     def popen(self, *command, **options):
         return subprocess.Popen(self.command(*command), **options)
+
+    def kill_all(self):
+        """SIGKILL for every process in here."""
+        kill_all(self.namespace)
 
     def counters(self):
         """(bytes sent, bytes received) of its link so far: frames, with every header."""
@@ -108,9 +123,7 @@ class Lab:
     def __exit__(self, *_):
         signal.signal(signal.SIGTERM, self.old_handler)
         for namespace in reversed(self.namespaces):
-            for pid in sh("ip", "netns", "pids", namespace, check=False).split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+            kill_all(namespace)
             sh("ip", "netns", "delete", namespace, check=False)
         self.namespaces.clear()
 
@@ -138,7 +151,18 @@ class Lab:
         sh("tc", "-n", namespace, "qdisc", "add", "dev", device, "root", "tbf", "rate", rate,
            "burst", burst, "latency", LATENCY)
 
-    def add_host(self, name, *, rack=0, shaped=True):
+    def uplink_counters(self):
+        """(bytes out, bytes in) of every rack's uplink so far, headers included."""
+        counters = []
+        for rack in range(self.racks if self.racks > 1 else 0):
+            link = json.loads(sh("ip", "-n", self.switch, "-j", "-s", "link", "show",
+                                 f"down{rack}"))
+            stats = link[0]["stats64"]
+            counters.append((stats["tx"]["bytes"], stats["rx"]["bytes"]))
+        return counters
+
+    def add_host(self, name, *, rack=0, shaped=True, up=None):
+        """`up` is the rate of what the host sends, when it is not the lab's."""
         number = len(self.hosts) + 1
         host = Host(self, name, f"10.77.{number // 250}.{number % 250 + 1}", f"p{number}", rack)
         self._namespace(host.namespace)
@@ -151,7 +175,7 @@ class Lab:
         sh("ip", "-n", host.namespace, "route", "replace", "10.77.0.0/16", "dev", "eth0", "proto",
            "kernel", "scope", "link", "src", host.address, "congctl", self.cc)
         if shaped:
-            self._shape(host.namespace, "eth0", self.rate)
+            self._shape(host.namespace, "eth0", up or self.rate)
             self._shape(self.switch, host.port, self.rate)
         self.hosts.append(host)
         return host
