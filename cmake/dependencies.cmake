@@ -18,6 +18,13 @@ target_include_directories(p2p_xxhash SYSTEM INTERFACE ${XXHASH_INCLUDE_DIR})
 target_link_libraries(p2p_xxhash INTERFACE ${XXHASH_LIBRARY})
 add_library(p2p::xxhash ALIAS p2p_xxhash)
 
+find_path(CAP_INCLUDE_DIR sys/capability.h REQUIRED)
+find_library(CAP_LIBRARY cap REQUIRED)
+add_library(p2p_cap INTERFACE)
+target_include_directories(p2p_cap SYSTEM INTERFACE ${CAP_INCLUDE_DIR})
+target_link_libraries(p2p_cap INTERFACE ${CAP_LIBRARY})
+add_library(p2p::cap ALIAS p2p_cap)
+
 find_path(RSYNC_INCLUDE_DIR librsync.h REQUIRED)
 find_library(RSYNC_LIBRARY rsync REQUIRED)
 add_library(p2p_librsync INTERFACE)

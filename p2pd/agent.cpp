@@ -5,16 +5,15 @@
 #include <csignal>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "io/content/manifest_codec.h"
-#include "io/disk/file_io.h"
 #include "io/identity/tls_context.h"
 #include "io/log/log.h"
-#include "io/privileged/local_privileged.h"
 #include "io/runtime/wall_clock.h"
-#include "io/state/leveldb_store.h"
 #include "io/wire/hello.h"
 #include "io/wire/proto_json.h"
+#include "p2pd/agent_store.h"
 #include "proto/ready.pb.h"
 
 namespace p2p {
@@ -31,32 +30,37 @@ std::uint64_t random_seed() {
   return static_cast<std::uint64_t>(device()) << 32 | device();
 }
 
-unsigned data_threads(const AgentSettings& settings) {
-  if (settings.data_threads > 0) return settings.data_threads;
-  return std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
+PeerMeshSettings mesh_settings(const AgentSettings& settings) {
+  PeerMeshSettings mesh;
+  mesh.data_threads = settings.data_threads > 0
+                          ? settings.data_threads
+                          : std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
+  return mesh;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Agent>> Agent::open(const AgentSettings& settings) {
+Result<std::unique_ptr<Agent>> Agent::open(const AgentSettings& settings,
+                                           std::unique_ptr<Privileged> privileged) {
   auto node = load_node_file(settings.data);
   if (!node) return node.error();
   const auto id = NodeId::parse(node->node_id);
   if (!id) return Error{Errc::corrupt, settings.data + "/node.json: not a node id"};
   auto credentials = load_credentials(agent_credentials_folder(settings.data));
   if (!credentials) return credentials.error();
-  auto privileged = LocalPrivileged::create(settings.roots, settings.shares);
-  if (!privileged) return privileged.error();
-  auto store = LevelDbStore::open(settings.data + "/state");
+  auto store = open_agent_store(settings.data);
   if (!store) return store.error();
-  auto contents = ContentStore::open(**store, settings.data + "/manifests", **privileged);
+  auto contents = ContentStore::open(*store->store, settings.data + "/manifests", *privileged);
   if (!contents) return contents.error();
   auto holdings = contents->holdings();
   if (!holdings) return holdings.error();
+  auto verifier = StatementVerifier::make(credentials->bundle_pem, node->cluster_id);
+  if (!verifier) return verifier.error();
   Loaded loaded{std::move(*node),        *id,
-                std::move(*credentials), std::move(*privileged),
-                std::move(*store),       std::move(*contents),
-                std::move(*holdings)};
+                std::move(*credentials), std::move(*verifier),
+                std::move(privileged),   std::move(store->store),
+                std::move(*contents),    std::move(*holdings),
+                store->search_roots};
   std::unique_ptr<Agent> agent(new Agent(settings, std::move(loaded)));
   if (const Status started = agent->start(); !started) return started.error();
   return agent;
@@ -73,13 +77,16 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded)
       store_(std::move(loaded.store)),
       contents_(std::move(loaded.contents)),
       parts_(*store_),
-      mesh_(control_, disk_, data_threads(settings), id_, node_.cluster_id, *this, rng_.split()),
+      verifier_(std::move(loaded.verifier)),
+      admission_(verifier_),
+      removed_(verifier_),
+      mesh_(control_, disk_, mesh_settings(settings), id_, node_.cluster_id, *this, rng_.split()),
       uploads_(
           control_, disk_, mesh_, contents_,
-          [this](const ContentId& content) {
+          [this](const ContentId& content, const Error& why) {
             const auto found = holdings_.find(content);
             if (found == holdings_.end()) return;
-            announce(found->second, /*gone=*/true);
+            announce_gone(found->second, why);
             holdings_.erase(found);
             disk_.post([this, content] {
               const Status erased = contents_.erase_holding(content);
@@ -91,9 +98,17 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded)
       signals_(control_, SIGINT, SIGTERM),
       renewal_(agent_credentials_folder(settings.data)),
       node_name_(node_.name) {
-  const TransferParts parts{control_, disk_, mesh_, contents_, parts_, *privileged_};
+  const PartTools part{*privileged_, parts_, FileCalls::system()};
+  const TransferParts parts{id_, control_, disk_, mesh_, admission_, contents_, part};
   Transfers::Owner& owner = *this;
   transfers_ = std::make_unique<Transfers>(parts, uploads_, owner, rng_.split());
+  orphans_ = std::make_unique<Orphans>(control_, disk_, part, id_, [this](JobId job) {
+    if (transfers_->has(job.number) || !link_->up()) return;
+    proto::TaskUpdate update;
+    update.set_job(job.number);
+    update.set_state(std::string(to_string(TaskState::accepted)));
+    send_task(update);
+  });
   for (auto& record : loaded.holdings) {
     const auto content = ContentId::from_raw(record.content_id());
     if (!content) continue;
@@ -102,6 +117,22 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded)
     uploads_.add_held(*content);
     holdings_[*content] = std::move(record);
   }
+  find_orphans(loaded.search_roots);
+  if (const Status known = removed_.load(settings.deny_list_file(), wall_now()); !known) {
+    log_warn("peers", "the stored deny-list is not believed; a newer one will come",
+             {{"why", known.error().detail}});
+  }
+}
+
+void Agent::find_orphans(bool search_roots) {
+  if (auto known = parts_.list()) orphans_->add(*known);
+  if (!search_roots) return;
+  orphans_->search([this] {
+    disk_.post([this] {
+      const Status done = remember_search(*store_);
+      if (!done) log_warn("state", "not remembered", {{"why", done.error().detail}});
+    });
+  });
 }
 
 Agent::~Agent() {
@@ -110,6 +141,7 @@ Agent::~Agent() {
   // Data threads first: they post to the disk pool; then the pool, whose jobs use everything else.
   mesh_.stop();
   disk_.stop();
+  orphans_.reset();
   transfers_.reset();
 }
 
@@ -120,6 +152,9 @@ Status Agent::make_contexts() {
   if (!client) return client.error();
   mesh_.set_contexts(*server, *client);
   if (link_) link_->set_context(*client);
+  auto verifier = StatementVerifier::make(credentials_.bundle_pem, node_.cluster_id);
+  if (!verifier) return verifier.error();
+  verifier_ = std::move(*verifier);
   return {};
 }
 
@@ -139,13 +174,20 @@ Status Agent::start() {
             {"tracker", node_.tracker},
             {"held", holdings_.size()},
             {"version", kSoftwareVersion}});
-  if (settings_.roots.empty()) {
+  if (privileged_->roots().empty()) {
     log_info("agent", "no --root: this node publishes, but receives nothing");
   }
   return {};
 }
 
-void Agent::run() {
+Status Agent::run() {
+  privileged_->on_lost([this](const Error& why) {
+    // Before any request fails on this thread: what runs goes on after the restart.
+    boost::asio::post(control_, [this, why] {
+      ended_ = why;
+      control_.stop();
+    });
+  });
   signals_.async_wait([this](boost::system::error_code error, int) {
     if (error) return;
     log_info("agent", "stopping");
@@ -156,12 +198,26 @@ void Agent::run() {
   link_->start();
   tick();
   control_.run();
+  return ended_;
+}
+
+void Agent::write_ready_file() {
+  proto::Ready ready;
+  ready.set_listen(HostPort{settings_.listen.host, port_}.str());
+  ready.set_online(true);
+  disk_.post([this, text = to_json(ready) + "\n"] {
+    const Status written = privileged_->write_ready_file(text);
+    if (!written) log_warn("agent", "no ready file", {{"why", written.error().detail}});
+  });
 }
 
 void Agent::tick() {
   const Time now = monotonic_now();
   transfers_->on_tick(now);
   report_uploads();
+  if (std::exchange(tell_deny_version_, false)) {
+    for (const NodeId peer : mesh_.peers_up()) mesh_.send_deny_version(peer, removed_.version());
+  }
   if (now - last_report_ >= kReportEvery) {
     last_report_ = now;
     report();
@@ -199,132 +255,6 @@ void Agent::report_uploads() {
     message.mutable_upload()->set_content_id(std::string(content.digest.view()));
     message.mutable_upload()->set_bytes_sent(bytes);
     link_->send(message);
-  }
-}
-
-// ---- the tracker -------------------------------------------------------------------------------
-
-void Agent::on_tracker_up() {
-  proto::AgentMessage message;
-  auto& hello = *message.mutable_hello();
-  hello.set_version(kSoftwareVersion);
-  hello.set_advertise(settings_.advertise);
-  hello.set_listen_port(port_);
-  for (const std::string& root : privileged_->roots()) hello.add_roots(root);
-  for (const std::string& share : privileged_->shares()) hello.add_shares(share);
-  if (const auto validity = validity_of(credentials_.chain_pem)) {
-    hello.set_certificate_expires_unix(
-        static_cast<std::uint64_t>(unix_seconds(validity->not_after)));
-  }
-  link_->send(message);
-}
-
-void Agent::on_tracker_down(const Error&) {
-  renewal_.forget_request();
-}
-
-void Agent::on_tracker_message(const proto::TrackerMessage& message) {
-  using Kind = proto::TrackerMessage::KindCase;
-  switch (message.kind_case()) {
-    case Kind::kWelcome: {
-      node_name_ = message.welcome().node_name();
-      log_info("tracker", "connected", {{"tracker", node_.tracker}, {"as", node_name_}});
-      uploads_reported_.clear();
-      announce_holdings();
-      if (!settings_.ready_file.empty()) {
-        proto::Ready ready;
-        ready.set_listen(HostPort{settings_.listen.host, port_}.str());
-        ready.set_online(true);
-        const Status written =
-            write_file_atomically(settings_.ready_file, to_json(ready) + "\n", 0644);
-        if (!written) log_warn("agent", "no ready file", {{"why", written.error().detail}});
-        settings_.ready_file.clear();
-      }
-      break;
-    }
-    case Kind::kPublish:
-      take_publish(message.publish());
-      break;
-    case Kind::kPush:
-      transfers_->take_push(message.push(), node_name_);
-      break;
-    case Kind::kPeers:
-      transfers_->know_peers(message.peers().peers());
-      break;
-    case Kind::kRate:
-      transfers_->set_rate(message.rate());
-      break;
-    case Kind::kCancel:
-      transfers_->cancel(message.cancel().job());
-      publishing_.erase(message.cancel().job());
-      break;
-    case Kind::kCertificate:
-      take_certificate(message.certificate());
-      break;
-    case Kind::kRefusal:
-      log_error("tracker", "refused by the tracker", {{"why", message.refusal().detail()}});
-      break;
-    case Kind::kJoined:
-    case Kind::KIND_NOT_SET:
-      break;
-  }
-}
-
-void Agent::announce_holdings() {
-  constexpr int kInMessage = 500;
-  proto::AgentMessage message;
-  message.mutable_holdings()->set_first(true);
-  for (const auto& [content, record] : holdings_) {
-    proto::Holding& holding = *message.mutable_holdings()->add_holdings();
-    holding.set_content_id(record.content_id());
-    holding.set_complete(true);
-    holding.set_bytes(record.size());
-    holding.set_path(record.path());
-    if (message.holdings().holdings_size() == kInMessage) {
-      link_->send(message);
-      message.mutable_holdings()->Clear();
-    }
-  }
-  message.mutable_holdings()->set_last(true);
-  link_->send(message);
-}
-
-void Agent::announce(const proto::HoldingRecord& record, bool gone) {
-  proto::AgentMessage message;
-  proto::Holding& holding = *message.mutable_holdings()->add_holdings();
-  holding.set_content_id(record.content_id());
-  holding.set_complete(!gone);
-  holding.set_gone(gone);
-  holding.set_bytes(record.size());
-  holding.set_path(record.path());
-  link_->send(message);
-}
-
-void Agent::send_task(const proto::TaskUpdate& update) {
-  proto::AgentMessage message;
-  *message.mutable_task() = update;
-  link_->send(message);
-}
-
-void Agent::send_to_tracker(const proto::AgentMessage& message) {
-  link_->send(message);
-}
-
-void Agent::on_held(const proto::HoldingRecord& record) {
-  const auto content = ContentId::from_raw(record.content_id());
-  P2P_CHECK(content.has_value());
-  holdings_[*content] = record;
-  announce(record, /*gone=*/false);
-}
-
-void Agent::take_certificate(const proto::Certificate& certificate) {
-  Status done = renewal_.take(certificate, credentials_);
-  if (done) done = make_contexts();
-  if (done) {
-    log_info("agent", "certificate renewed");
-  } else {
-    log_error("agent", "the new certificate is not usable; the old one stays",
-              {{"why", done.error().detail}});
   }
 }
 
@@ -380,66 +310,6 @@ void Agent::published(std::uint64_t job, Result<Publisher::Done> done) {
   }
   send_task(update);
   boost::asio::post(control_, [this, job] { publishing_.erase(job); });
-}
-
-// ---- peers -------------------------------------------------------------------------------------
-
-void Agent::on_peer_up(NodeId peer) {
-  transfers_->on_peer_up(peer);
-}
-
-void Agent::on_peer_down(NodeId peer) {
-  uploads_.on_peer_down(peer);
-  transfers_->on_peer_down(peer);
-}
-
-void Agent::on_peer_open(NodeId peer, const SpaceKey& space, bool wants, bool offers) {
-  if (SpaceFetch* fetch = transfers_->fetch_of(space)) return fetch->on_peer_open(peer, offers);
-  uploads_.on_peer_open(peer, space, wants);
-}
-
-void Agent::on_peer_close(NodeId peer, const SpaceKey& space) {
-  if (SpaceFetch* fetch = transfers_->fetch_of(space)) fetch->on_peer_close(peer);
-}
-
-void Agent::on_peer_have(NodeId peer, const SpaceKey& space, std::vector<ChunkRun> runs) {
-  if (SpaceFetch* fetch = transfers_->fetch_of(space)) return fetch->on_peer_have(peer, runs);
-  uploads_.on_peer_have(peer, space, runs);
-}
-
-void Agent::on_peer_offer(NodeId peer, const SpaceKey& space, const Offer& offer) {
-  if (SpaceFetch* fetch = transfers_->fetch_of(space)) return fetch->on_peer_offer(peer, offer);
-  // Zero milliseconds: an answer to an offer of ours.
-  if (offer.milliseconds == 0) uploads_.on_peer_decline(peer, space, ChunkIndex{offer.chunk});
-}
-
-void Agent::on_peer_busy(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
-  if (SpaceFetch* fetch = transfers_->fetch_of(space)) fetch->on_peer_busy(peer, range);
-}
-
-void Agent::on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
-  uploads_.on_peer_request(peer, space, range);
-}
-
-void Agent::on_peer_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
-  uploads_.on_peer_cancel(peer, space, range);
-}
-
-void Agent::on_peer_refusal(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
-  if (SpaceFetch* fetch = transfers_->fetch_of(space)) fetch->on_peer_refusal(peer, range);
-}
-
-void Agent::on_peer_data(NodeId peer, const SpaceKey& space, ArrivedData data) {
-  // Late bytes of a transfer that is over are thrown away.
-  if (SpaceFetch* fetch = transfers_->fetch_of(space)) fetch->on_peer_data(peer, std::move(data));
-}
-
-void Agent::on_peer_sent(NodeId peer, std::uint32_t payload_bytes) {
-  uploads_.on_peer_sent(peer, payload_bytes);
-}
-
-void Agent::on_serve_failed(const ServeSourcePtr& source, const Error& why) {
-  uploads_.on_serve_failed(source, why);
 }
 
 }  // namespace p2p

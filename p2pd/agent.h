@@ -15,11 +15,14 @@
 #include "io/identity/credentials.h"
 #include "io/privileged/privileged.h"
 #include "io/state/state_store.h"
+#include "p2pd/admission.h"
 #include "p2pd/content_store.h"
 #include "p2pd/join.h"
+#include "p2pd/orphans.h"
 #include "p2pd/part_records.h"
 #include "p2pd/peer_mesh.h"
 #include "p2pd/publisher.h"
+#include "p2pd/removed_nodes.h"
 #include "p2pd/renewal.h"
 #include "p2pd/tracker_link.h"
 #include "p2pd/transfers.h"
@@ -28,34 +31,37 @@
 namespace p2p {
 
 struct AgentSettings {
-  std::string data;
+  std::string data;  // a name that leads there from the working folder
   HostPort listen{"0.0.0.0", 7402};
-  std::string advertise;  // HOST:PORT that others shall dial; empty: what the tracker sees
-  std::vector<std::string> roots;
-  std::vector<std::string> shares;
-  unsigned data_threads = 0;  // 0: one for each processor, at most four
-  std::string ready_file;     // written once the tracker has welcomed us; empty: none
+  std::string advertise;           // HOST:PORT that others shall dial; empty: what the tracker sees
+  unsigned data_threads = 0;       // 0: one for each processor, at most four
+  bool writes_ready_file = false;  // once the tracker has welcomed us
+
+  std::string deny_list_file() const { return data + "/deny-list"; }
 };
 
 // The control thread is the one that calls run(); it owns all state and decides. Data threads move
 // bytes (p2pd/peer_session.h), the disk pool does everything else on files.
 class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private Transfers::Owner {
  public:
-  static Result<std::unique_ptr<Agent>> open(const AgentSettings& settings);
+  static Result<std::unique_ptr<Agent>> open(const AgentSettings& settings,
+                                             std::unique_ptr<Privileged> privileged);
   ~Agent();
 
-  // Until SIGINT or SIGTERM.
-  void run();
+  // Until SIGINT or SIGTERM, or until `privileged` is lost, which is an error.
+  Status run();
 
  private:
   struct Loaded {
     NodeFile node;
     NodeId id;
     Credentials credentials;
+    StatementVerifier verifier;
     std::unique_ptr<Privileged> privileged;
     std::unique_ptr<StateStore> store;
     ContentStore contents;
     std::vector<proto::HoldingRecord> holdings;
+    bool search_roots = false;
   };
   struct Publishing {
     std::unique_ptr<Publisher> publisher;
@@ -66,24 +72,34 @@ class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private
   Agent(const AgentSettings& settings, Loaded loaded);
   Status start();
   Status make_contexts();
+  void write_ready_file();
   void tick();
   void report();
   void report_uploads();
+  void find_orphans(bool search_roots);
 
   void take_publish(const proto::PublishTask& task);
   void published(std::uint64_t job, Result<Publisher::Done> done);
   void take_certificate(const proto::Certificate& certificate);
+  void take_deny_list(const Result<bool>& taken, const std::string& from);
+  void on_removed(const std::string& why);
   void announce_holdings();
-  void announce(const proto::HoldingRecord& record, bool gone);
+  void announce(const proto::HoldingRecord& record);
+  void announce_gone(const proto::HoldingRecord& record, const Error& why);
   void send_task(const proto::TaskUpdate& update);
 
   void on_tracker_up() override;
   void on_tracker_message(const proto::TrackerMessage& message) override;
   void on_tracker_down(const Error& why) override;
 
-  void on_peer_up(NodeId peer) override;
+  void on_peer_up(NodeId peer, const std::string& name) override;
   void on_peer_down(NodeId peer) override;
-  void on_peer_open(NodeId peer, const SpaceKey& space, bool wants, bool offers) override;
+  bool is_removed(NodeId node) const override { return removed_.contains(node); }
+  void on_peer_deny_version(NodeId peer, std::uint64_t version) override;
+  void on_peer_deny_list(NodeId peer, std::string_view statement) override;
+  void on_peer_open(NodeId peer, const SpaceKey& space, const PeerMesh::Opening& opening) override;
+  void on_peer_ticket(NodeId peer, const ContentId& content, const std::string& ticket) override;
+  void on_peer_refused_us(NodeId peer, const ContentId& content, const std::string& why) override;
   void on_peer_offer(NodeId peer, const SpaceKey& space, const Offer& offer) override;
   void on_peer_busy(NodeId peer, const SpaceKey& space, const ChunkRange& range) override;
   void on_peer_close(NodeId peer, const SpaceKey& space) override;
@@ -94,6 +110,7 @@ class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private
   void on_peer_data(NodeId peer, const SpaceKey& space, ArrivedData data) override;
   void on_peer_sent(NodeId peer, std::uint32_t payload_bytes) override;
   void on_serve_failed(const ServeSourcePtr& source, const Error& why) override;
+  void on_peer_broke_rules(NodeId peer, const std::string& reason) override;
 
   void send_to_tracker(const proto::AgentMessage& message) override;
   void on_held(const proto::HoldingRecord& record) override;
@@ -110,6 +127,11 @@ class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private
   ContentStore contents_;
   PartRecords parts_;
   std::map<ContentId, proto::HoldingRecord> holdings_;
+  StatementVerifier verifier_;
+  Admission admission_;
+  RemovedNodes removed_;
+  bool tell_deny_version_ = false;  // with the next tick
+  bool removed_myself_ = false;     // this node has heard that it is not in the cluster any more
   PeerMesh mesh_;
   Uploads uploads_;
   std::unique_ptr<TrackerLink> link_;
@@ -118,10 +140,12 @@ class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private
   boost::asio::signal_set signals_;
   std::map<std::uint64_t, Publishing> publishing_;  // by job
   std::unique_ptr<Transfers> transfers_;
+  std::unique_ptr<Orphans> orphans_;
   std::map<ContentId, std::uint64_t> uploads_reported_;
   Time last_report_{};
   Renewal renewal_;
   std::string node_name_;  // as the tracker says it
+  Status ended_;           // what run() returns
 };
 
 }  // namespace p2p

@@ -118,6 +118,19 @@ Status ContentStore::put_holding(const proto::HoldingRecord& record) const {
   return store_->apply(batch);
 }
 
+Result<proto::HoldingRecord> ContentStore::put_landed(const ContentId& id, const std::string& path,
+                                                      const FileFacts& facts,
+                                                      std::uint64_t job) const {
+  proto::HoldingRecord record = holding_record(id, path, facts);
+  record.set_landed(true);
+  record.set_job(job);
+  StateBatch batch;
+  batch.put(held_key(id), record.SerializeAsString());
+  batch.put(hash_key(path), holding_record(id, path, facts).SerializeAsString());
+  if (const Status put = store_->apply(batch); !put) return put.error();
+  return record;
+}
+
 Status ContentStore::erase_holding(const ContentId& id) const {
   StateBatch batch;
   batch.erase(held_key(id));

@@ -40,6 +40,9 @@ class ContentStore {
   Result<std::vector<proto::HoldingRecord>> holdings() const;
   Result<std::optional<proto::HoldingRecord>> holding(const ContentId& id) const;
   Status put_holding(const proto::HoldingRecord& record) const;
+  // A push has landed: holding and hash, together.
+  Result<proto::HoldingRecord> put_landed(const ContentId& id, const std::string& path,
+                                          const FileFacts& facts, std::uint64_t job) const;
   Status erase_holding(const ContentId& id) const;
   // not_found or corrupt when the file is gone or not what was recorded (size, times, inode).
   Result<Fd> open_held(const proto::HoldingRecord& record) const;

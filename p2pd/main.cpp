@@ -3,13 +3,19 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <utility>
 
 #include "core/base/text.h"
 #include "io/disk/file_io.h"
 #include "io/log/log.h"
+#include "io/privileged/local_privileged.h"
 #include "io/wire/hello.h"
 #include "p2pd/agent.h"
+#include "p2pd/helper_process.h"
 #include "p2pd/join.h"
+#include "p2pd/privileges.h"
 
 namespace {
 
@@ -27,13 +33,15 @@ struct JoinOptions {
 
 struct RunOptions {
   p2p::AgentSettings settings;
+  p2p::HelperSettings files;  // what its helper, or this process, may touch
   std::string listen = p2p::AgentSettings{}.listen.str();
+  std::string user;
   std::string config;
-  std::string log_level = "info";
   CLI::Option* listen_option = nullptr;
   CLI::Option* root_option = nullptr;
   CLI::Option* share_option = nullptr;
   CLI::Option* advertise_option = nullptr;
+  CLI::Option* user_option = nullptr;
   CLI::Option* level_option = nullptr;
 };
 
@@ -54,19 +62,24 @@ void add_run(CLI::App& app, RunOptions& options) {
   options.listen_option =
       app.add_option("--listen", options.listen, "HOST:PORT where peers connect")
           ->capture_default_str();
-  options.root_option = app.add_option("--root", options.settings.roots,
+  options.root_option = app.add_option("--root", options.files.roots,
                                        "folder below which files are received; repeatable");
-  options.share_option = app.add_option("--share", options.settings.shares,
+  options.share_option = app.add_option("--share", options.files.shares,
                                         "folder below which files may be published; repeatable");
   options.advertise_option = app.add_option(
       "--advertise", options.settings.advertise,
       "HOST:PORT that peers shall dial (default: the address that the tracker sees)");
+  options.user_option = app.add_option(
+      "--user", options.user,
+      "when started as root: the account that faces the network, while a helper process opens "
+      "files (default: p2pd, or daemon where there is no p2pd; root: one process, not "
+      "recommended)");
   app.add_option("--config", options.config,
-                 "YAML file with listen, root, share, advertise, log_level");
+                 "YAML file with listen, root, share, advertise, user, log_level");
   options.level_option =
-      app.add_option("--log-level", options.log_level, "error, warn, info or debug")
+      app.add_option("--log-level", options.files.log_level, "error, warn, info or debug")
           ->capture_default_str();
-  app.add_option("--ready-file", options.settings.ready_file,
+  app.add_option("--ready-file", options.files.ready_file,
                  "write {\"listen\",\"online\"} there once the tracker has welcomed this node");
 }
 
@@ -99,22 +112,73 @@ int do_join(JoinOptions& options) {
   return 0;
 }
 
+std::string absolute(const std::string& path) {
+  return std::filesystem::absolute(path).lexically_normal().string();
+}
+
+// Until it is told to end. Then, or when it cannot begin, its parts are gone.
+p2p::Status run_agent(const p2p::AgentSettings& settings,
+                      std::unique_ptr<p2p::Privileged> privileged) {
+  auto agent = p2p::Agent::open(settings, std::move(privileged));
+  if (!agent) return agent.error();
+  p2p::Status ended = (*agent)->run();
+  if (!ended) p2p::log_error("agent", "stopping", {{"why", ended.error().detail}});
+  return ended;
+}
+
+// As root in two processes, otherwise in one.
+int start(RunOptions& options) {
+  auto account = p2p::choose_account(options.user);
+  if (!account) return fail(account.error());
+  p2p::AgentSettings& settings = options.settings;
+  settings.writes_ready_file = !options.files.ready_file.empty();
+  p2p::Separated parts{.privileged = nullptr, .helper = -1, .data = settings.data};
+  std::string data = settings.data;
+  if (*account) {
+    data = absolute(settings.data);
+    if (settings.writes_ready_file) options.files.ready_file = absolute(options.files.ready_file);
+    auto separated = p2p::separate(data, options.files, **account);
+    if (!separated) return fail(separated.error());
+    parts = std::move(*separated);
+    settings.data = parts.data;
+  } else {
+    auto local = p2p::LocalPrivileged::create(options.files.roots, options.files.shares,
+                                              options.files.ready_file);
+    if (!local) return fail(local.error());
+    parts.privileged = std::move(*local);
+  }
+  p2p::Status ended = run_agent(settings, std::move(parts.privileged));
+  // Where the folder has no other name for the account, texts about it begin with "./".
+  if (!ended && settings.data == "." && ended.error().detail.find("./") != std::string::npos) {
+    ended = ended.error().within("data folder " + data);
+  }
+  if (parts.helper > 0) {
+    const p2p::Status helper = p2p::await_helper(parts.helper);
+    if (!helper) p2p::log_error("agent", "its helper failed", {{"how", helper.error().detail}});
+  }
+  return ended ? 0 : fail(ended.error());
+}
+
 int do_run(RunOptions& options) {
   if (!options.config.empty()) {
     auto values = p2p::load_config(options.config, {{"listen"},
                                                     {"root", p2p::ConfigKind::list},
                                                     {"share", p2p::ConfigKind::list},
                                                     {"advertise"},
+                                                    {"user"},
                                                     {"log_level"}});
     if (!values) return fail(values.error());
     p2p::take_text(*values, "listen", options.listen_option->count() > 0, options.listen);
-    p2p::take_list(*values, "root", options.root_option->count() > 0, options.settings.roots);
-    p2p::take_list(*values, "share", options.share_option->count() > 0, options.settings.shares);
+    p2p::take_list(*values, "root", options.root_option->count() > 0, options.files.roots);
+    p2p::take_list(*values, "share", options.share_option->count() > 0, options.files.shares);
     p2p::take_text(*values, "advertise", options.advertise_option->count() > 0,
                    options.settings.advertise);
-    p2p::take_text(*values, "log_level", options.level_option->count() > 0, options.log_level);
+    p2p::take_text(*values, "user", options.user_option->count() > 0, options.user);
+    p2p::take_text(*values, "log_level", options.level_option->count() > 0,
+                   options.files.log_level);
   }
-  if (const p2p::Status set = p2p::set_log_level(options.log_level); !set) return fail(set.error());
+  if (const p2p::Status set = p2p::set_log_level(options.files.log_level); !set)
+    return fail(set.error());
   auto listen = p2p::parse_host_port(options.listen);
   if (!listen) return fail(listen.error().within("--listen"));
   options.settings.listen = *listen;
@@ -122,7 +186,7 @@ int do_run(RunOptions& options) {
     auto advertise = p2p::parse_host_port(options.settings.advertise);
     if (!advertise) return fail(advertise.error().within("--advertise"));
   }
-  for (const auto* folders : {&options.settings.roots, &options.settings.shares}) {
+  for (const auto* folders : {&options.files.roots, &options.files.shares}) {
     for (const std::string& folder : *folders) {
       if (p2p::printable(folder, folder.size()) == folder) continue;
       return fail(
@@ -132,10 +196,22 @@ int do_run(RunOptions& options) {
                "it; rename it"});
     }
   }
-  auto agent = p2p::Agent::open(options.settings);
-  if (!agent) return fail(agent.error());
-  (*agent)->run();
-  return 0;
+  return start(options);
+}
+
+void add_helper(CLI::App& app, p2p::HelperSettings& settings) {
+  app.add_option("--channel", settings.channel)->required();
+  app.add_option("--root", settings.roots);
+  app.add_option("--share", settings.shares);
+  app.add_option("--ready-file", settings.ready_file);
+  app.add_option("--log-level", settings.log_level);
+}
+
+int do_helper(const p2p::HelperSettings& settings) {
+  const p2p::Status ended = p2p::run_helper(settings);
+  if (ended) return 0;
+  p2p::log_error("helper", "ended", {{"why", ended.error().detail}});
+  return 1;
 }
 
 }  // namespace
@@ -154,10 +230,15 @@ int main(int argc, char** argv) {
   RunOptions run;
   auto* run_command = app.add_subcommand("run", "run the agent");
   add_run(*run_command, run);
+  p2p::HelperSettings helper;
+  // For p2pd run alone, so --help does not show it.
+  auto* helper_command = app.add_subcommand("helper")->group("");
+  add_helper(*helper_command, helper);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 1;
   }
+  if (helper_command->parsed()) return do_helper(helper);
   return join_command->parsed() ? do_join(join) : do_run(run);
 }

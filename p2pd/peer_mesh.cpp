@@ -10,27 +10,26 @@
 namespace p2p {
 namespace {
 
-constexpr int kDialSeconds = 10;
-constexpr Duration kYieldToSmallerId = std::chrono::seconds(1);
-constexpr Duration kFirstRetry = std::chrono::milliseconds(500);
-constexpr Duration kLongestRetry = std::chrono::seconds(15);
-constexpr Duration kPunishment = std::chrono::minutes(1);
-// Open spaces of one connection, each way: more is no reasonable peer.
-constexpr std::size_t kMaxChannels = 4096;
+// A Hello or PeerMessage: ours have some hundred bytes, a message of a later version perhaps more.
+constexpr std::size_t kMaxMessageBytes = 64 * 1024;
+constexpr Duration kTurnedAwayEvery = std::chrono::minutes(1);
 
 }  // namespace
 
-PeerMesh::PeerMesh(boost::asio::io_context& control, DiskPool& disk, unsigned data_threads,
-                   NodeId self, std::string cluster, Owner& owner, Rng rng)
+PeerMesh::PeerMesh(boost::asio::io_context& control, DiskPool& disk,
+                   const PeerMeshSettings& settings, NodeId self, std::string cluster, Owner& owner,
+                   Rng rng)
     : control_(control),
       disk_(disk),
+      settings_(settings),
       self_(self),
       cluster_(std::move(cluster)),
       owner_(owner),
-      rng_(rng),
       listener_(control),
-      timer_(control) {
-  for (unsigned i = 0; i < data_threads; ++i) {
+      book_(self, settings.book, rng),
+      dial_timer_(control),
+      greeting_timer_(control) {
+  for (unsigned i = 0; i < settings.data_threads; ++i) {
     threads_.push_back(std::make_unique<LoopThread>("data-" + std::to_string(i)));
   }
 }
@@ -41,7 +40,8 @@ PeerMesh::~PeerMesh() {
 
 void PeerMesh::stop() {
   listener_.close();
-  timer_.cancel();
+  dial_timer_.cancel();
+  greeting_timer_.cancel();
   for (auto& thread : threads_) thread->stop();
   // The threads are gone: what lived on them may be destroyed here.
   sessions_.clear();
@@ -66,14 +66,19 @@ void PeerMesh::begin(Listener::Socket socket, Connection::Side side, std::string
                      std::optional<NodeId> expected) {
   LoopThread& thread = *threads_[next_thread_++ % threads_.size()];
   auto moved = move_socket(std::move(socket), thread.loop());
-  if (!moved) return;
+  if (!moved) {
+    if (expected) book_.on_not_connected(*expected, monotonic_now());
+    return;
+  }
   const PeerSession::Id id = ++last_id_;
   Session session;
   Events& events = *this;
-  session.half = std::make_shared<PeerSession>(id, events, thread.loop(), disk_);
+  session.half = std::make_shared<PeerSession>(id, events, thread.loop(), disk_, settings_.session);
   session.thread = &thread;
   session.dialled_by_us = side == Connection::Side::client;
   session.expected = expected;
+  session.since = monotonic_now();
+  session.address = peer;
   Connection::Settings settings;
   settings.cluster = cluster_;
   const TlsContext& tls = side == Connection::Side::client ? *client_ : *server_;
@@ -82,26 +87,49 @@ void PeerMesh::begin(Listener::Socket socket, Connection::Side side, std::string
   boost::asio::post(thread.loop(), [half = session.half, connection = std::move(connection)] {
     half->start(connection);
   });
+  if (!session.dialled_by_us) ++ungreeted_accepted_;
   sessions_.emplace(id, std::move(session));
+  ungreeted_.insert(id);
+  make_room();
+  if (ungreeted_.size() == 1) schedule_overdue();
+}
+
+// So that connections without a word cannot use up descriptors and memory.
+void PeerMesh::make_room() {
+  if (ungreeted_accepted_ <= settings_.ungreeted_max) return;
+  const auto oldest =
+      std::find_if(ungreeted_.begin(), ungreeted_.end(),
+                   [this](PeerSession::Id id) { return !sessions_.at(id).dialled_by_us; });
+  end(*oldest, "made room for newer connections");
+}
+
+void PeerMesh::end_overdue() {
+  while (!ungreeted_.empty()) {
+    const PeerSession::Id id = *ungreeted_.begin();
+    if (monotonic_now() < sessions_.at(id).since + settings_.greeting) break;
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(settings_.greeting);
+    closed(id, Error{Errc::timed_out, sessions_.at(id).address + ": no Hello within " +
+                                          std::to_string(seconds.count()) + " s"});
+  }
+  schedule_overdue();
+}
+
+void PeerMesh::schedule_overdue() {
+  if (ungreeted_.empty()) return;
+  const Time due = sessions_.at(*ungreeted_.begin()).since + settings_.greeting;
+  greeting_timer_.expires_after(due - monotonic_now());
+  greeting_timer_.async_wait([this](boost::system::error_code error) {
+    if (!error) end_overdue();
+  });
 }
 
 void PeerMesh::know(NodeId peer, const HostPort& address, bool seed) {
-  if (peer == self_) return;
-  const auto [entry, added] = known_.try_emplace(peer);
-  Known& known = entry->second;
-  if (added || known.address != address || !known.wanted) {
-    known.failures = 0;
-    known.not_before = monotonic_now();
-    if (!seed && peer < self_) known.not_before = known.not_before + kYieldToSmallerId;
-  }
-  known.address = address;
-  known.seed = known.seed || seed;
-  known.wanted = true;
+  book_.know(peer, address, seed, monotonic_now());
   dial_due();
 }
 
 void PeerMesh::forget_all_but(const std::function<bool(NodeId)>& wanted) {
-  for (auto& [peer, known] : known_) known.wanted = wanted(peer);
+  book_.forget_all_but(wanted);
 }
 
 std::vector<NodeId> PeerMesh::peers_up() const {
@@ -110,46 +138,30 @@ std::vector<NodeId> PeerMesh::peers_up() const {
   return list;
 }
 
-// Dials whoever is wanted, not connected and due; seeds first.
 void PeerMesh::dial_due() {
-  const Time now = monotonic_now();
-  for (const bool seeds : {true, false}) {
-    for (auto& [peer, known] : known_) {
-      if (known.seed != seeds || !known.wanted || known.dialling || is_up(peer)) continue;
-      if (known.not_before > now) continue;
-      known.dialling = true;
-      dial(control_, known.address.host, known.address.port, kDialSeconds,
-           [this, peer = peer](Result<boost::asio::ip::tcp::socket> socket) {
-             Known& dialled = known_[peer];
-             dialled.dialling = false;
-             // Whatever comes of it, the next try is not before this.
-             const Duration pause =
-                 std::min(kLongestRetry, kFirstRetry * (1 << std::min(dialled.failures, 5)));
-             ++dialled.failures;
-             dialled.not_before = monotonic_now() + pause / 2 +
-                                  Duration(static_cast<std::int64_t>(
-                                      rng_.below(static_cast<std::uint64_t>(pause.count()))));
-             if (socket && !is_up(peer)) {
-               begin(std::move(*socket), Connection::Side::client, dialled.address.str(), peer);
-             } else if (!socket) {
-               log_debug("peers", "cannot connect", {{"why", socket.error().detail}});
-             }
-             schedule();
-           });
-    }
+  const auto due =
+      book_.take_due(monotonic_now(), [this](NodeId peer) { return needs_no_dial(peer); });
+  for (const PeerBook::Dial& next : due) {
+    dial(control_, next.address.host, next.address.port, settings_.dial_seconds,
+         [this, next](Result<boost::asio::ip::tcp::socket> socket) {
+           if (socket && !is_up(next.peer)) {
+             begin(std::move(*socket), Connection::Side::client, next.address.str(), next.peer);
+           } else {
+             book_.on_not_connected(next.peer, monotonic_now());
+           }
+           if (!socket) log_debug("peers", "cannot connect", {{"why", socket.error().detail}});
+           schedule();
+         });
   }
   schedule();
 }
 
 void PeerMesh::schedule() {
-  Time next = Time::max();
-  for (const auto& [peer, known] : known_) {
-    if (known.wanted && !known.dialling && !is_up(peer)) next = std::min(next, known.not_before);
-  }
+  const Time next = book_.next_deadline([this](NodeId peer) { return needs_no_dial(peer); });
   if (next == Time::max()) return;
-  const Duration wait = std::max(next - monotonic_now(), Duration(std::chrono::milliseconds(1)));
-  timer_.expires_after(wait);
-  timer_.async_wait([this](boost::system::error_code error) {
+  dial_timer_.expires_after(
+      std::max(next - monotonic_now(), Duration(std::chrono::milliseconds(1))));
+  dial_timer_.async_wait([this](boost::system::error_code error) {
     if (!error) dial_due();
   });
 }
@@ -161,19 +173,17 @@ void PeerMesh::on_peer_open(PeerSession::Id id, const Identity& identity) {
 }
 
 void PeerMesh::on_peer_frame(PeerSession::Id id, FrameHeader header, Buffer body) {
-  boost::asio::post(control_,
-                    [this, id, header, body = std::move(body)] { take_frame(id, header, body); });
+  boost::asio::post(control_, [this, id, header, body = std::move(body)] {
+    take_frame(id, header, body);
+    handled(id, body.size());
+  });
 }
 
 void PeerMesh::on_peer_data(PeerSession::Id id, ArrivedData data) {
   boost::asio::post(control_, [this, id, data = std::move(data)]() mutable {
-    const auto found = sessions_.find(id);
-    if (found == sessions_.end() || !found->second.greeted) return;
-    const auto space = found->second.theirs.find(data.channel);
-    if (space == found->second.theirs.end())
-      return end(id, "sent data on a channel it never opened");
-    const SpaceKey key = space->second;  // the session may end meanwhile
-    owner_.on_peer_data(*found->second.node, key, std::move(data));
+    const std::size_t bytes = data.body.size();
+    take_data(id, std::move(data));
+    handled(id, bytes);
   });
 }
 
@@ -198,19 +208,23 @@ void PeerMesh::on_peer_closed(PeerSession::Id id, Error why) {
 
 // ---- on the control thread ---------------------------------------------------------------------
 
+void PeerMesh::handled(PeerSession::Id id, std::size_t bytes) {
+  const auto found = sessions_.find(id);
+  if (found != sessions_.end()) found->second.half->handled(bytes);
+}
+
 void PeerMesh::opened(PeerSession::Id id, const Identity& identity) {
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return;
   Session& session = found->second;
   session.node = NodeId::parse(identity.id);
+  session.name = identity.shown();
   if (!session.node || *session.node == self_) return end(id, "has no node id of another node");
   if (session.expected && *session.expected != *session.node) {
     return end(id, "is another node than the one that was dialled");
   }
-  if (const auto ban = banned_until_.find(*session.node); ban != banned_until_.end()) {
-    if (monotonic_now() < ban->second) return end(id, "was dropped less than a minute ago");
-    banned_until_.erase(ban);
-  }
+  if (owner_.is_removed(*session.node)) return turn_away(id);
+  if (book_.is_banned(*session.node, monotonic_now())) return end(id, "was dropped lately");
   send(session, FrameType::hello, 0, make_hello(port_).SerializeAsString());
 }
 
@@ -227,49 +241,69 @@ void PeerMesh::greeted(PeerSession::Id id, Session& session) {
     end(other->second, "replaced by another connection");
   }
   session.greeted = true;
+  forget_greeting(id, session);
   up_[node] = id;
-  if (const auto known = known_.find(node); known != known_.end()) known->second.failures = 0;
+  book_.on_connected(node, monotonic_now());
   log_debug("peers", "connected", {{"node", node.str()}});
-  owner_.on_peer_up(node);
+  const std::string name = session.name;  // the session may end meanwhile
+  owner_.on_peer_up(node, name);
 }
 
 void PeerMesh::take_frame(PeerSession::Id id, const FrameHeader& header, const Buffer& body) {
   const auto found = sessions_.find(id);
   if (found == sessions_.end() || !found->second.node) return;
   Session& session = found->second;
+  const bool message = header.type == FrameType::hello || header.type == FrameType::control;
+  if (message && body.size() > kMaxMessageBytes) {
+    return broke_rules(id, "sent a message of " + std::to_string(body.size()) + " bytes");
+  }
   if (!session.greeted) {
-    if (header.type != FrameType::hello) return end(id, "said something before Hello");
+    if (header.type != FrameType::hello) return broke_rules(id, "said something before Hello");
     const auto hello = read_hello(body.span());
-    if (!hello) return end(id, hello.error().detail);
-    return greeted(id, session);
+    if (hello) return greeted(id, session);
+    if (hello.error().code == Errc::corrupt) return broke_rules(id, hello.error().detail);
+    return closed(id, hello.error().within(session.address));
   }
   if (header.type == FrameType::control) return take_message(id, session, body);
+  if (header.type == FrameType::deny_list) {
+    const std::string_view statement(reinterpret_cast<const char*>(body.data()), body.size());
+    return owner_.on_peer_deny_list(*session.node, statement);
+  }
+  if (header.type < FrameType::have || header.type > FrameType::data) return;  // a later version's
   const auto space = session.theirs.find(header.channel);
-  if (space == session.theirs.end()) {
-    if (header.type >= FrameType::have && header.type <= FrameType::data) {
-      end(id, "used a channel that it never opened");
-    }
-    return;  // a later version's frame
+  if (!space) {
+    if (session.theirs.was_closed(header.channel)) return;
+    return broke_rules(id, "used a channel that it never opened");
   }
   const NodeId node = *session.node;
-  const SpaceKey key = space->second;
   if (header.type == FrameType::have) {
     auto runs = decode_have(body.span());
-    if (!runs) return end(id, "sent a malformed HAVE");
-    owner_.on_peer_have(node, key, std::move(*runs));
+    if (!runs) return broke_rules(id, "sent a malformed HAVE");
+    owner_.on_peer_have(node, *space, std::move(*runs));
   } else if (header.type == FrameType::offer) {
     const auto offer = decode_offer(body.span());
-    if (!offer) return end(id, "sent a malformed OFFER");
-    owner_.on_peer_offer(node, key, *offer);
-  } else if (header.type == FrameType::request || header.type == FrameType::cancel) {
-    take_range(node, key, header, body, id);
+    if (!offer) return broke_rules(id, "sent a malformed OFFER");
+    owner_.on_peer_offer(node, *space, *offer);
+  } else {
+    take_range(node, *space, header, body, id);
   }
+}
+
+void PeerMesh::take_data(PeerSession::Id id, ArrivedData data) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end() || !found->second.node) return;
+  Session& session = found->second;
+  if (!session.greeted) return broke_rules(id, "said something before Hello");
+  const auto space = session.theirs.find(data.channel);
+  if (space) return owner_.on_peer_data(*session.node, *space, std::move(data));
+  if (session.theirs.was_closed(data.channel)) return;
+  broke_rules(id, "sent data on a channel that it never opened");
 }
 
 void PeerMesh::take_range(NodeId node, const SpaceKey& space, const FrameHeader& header,
                           const Buffer& body, PeerSession::Id id) {
   const auto range = decode_range(body.span());
-  if (!range) return end(id, "sent a malformed REQUEST or CANCEL");
+  if (!range) return broke_rules(id, "sent a malformed REQUEST or CANCEL");
   if (header.type == FrameType::request) {
     owner_.on_peer_request(node, space, *range);
   } else if (header.flags & kBusy) {
@@ -284,34 +318,93 @@ void PeerMesh::take_range(NodeId node, const SpaceKey& space, const FrameHeader&
 void PeerMesh::take_message(PeerSession::Id id, Session& session, const Buffer& body) {
   proto::PeerMessage message;
   if (!message.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
-    return end(id, "sent a message that cannot be read");
+    return broke_rules(id, "sent a message that cannot be read");
   }
-  const NodeId node = *session.node;
   if (message.has_open()) {
-    const auto content = ContentId::from_raw(message.open().content_id());
-    const std::uint32_t channel = message.open().channel();
-    if (!content || channel == 0 || channel > 0xffff || session.theirs.size() >= kMaxChannels) {
-      return end(id, "sent a malformed Open");
-    }
-    const SpaceKey space{*content, message.open().space() == proto::SPACE_BODY};
-    session.theirs[static_cast<std::uint16_t>(channel)] = space;
-    owner_.on_peer_open(node, space, message.open().wants(), message.open().offers());
+    take_open(id, session, *message.mutable_open());
   } else if (message.has_close()) {
-    if (const auto content = ContentId::from_raw(message.close().content_id())) {
-      owner_.on_peer_close(node, {*content, message.close().space() == proto::SPACE_BODY});
-    }
+    take_close(id, session, message.close());
+  } else if (message.has_ticket()) {
+    const auto content = ContentId::from_raw(message.ticket().content_id());
+    if (!content) return broke_rules(id, "sent a malformed NewTicket");
+    owner_.on_peer_ticket(*session.node, *content, message.ticket().ticket());
+  } else if (message.kind_case() == proto::PeerMessage::kDenyVersion) {
+    owner_.on_peer_deny_version(*session.node, message.deny_version());
   }
 }
 
+void PeerMesh::take_open(PeerSession::Id id, Session& session, proto::Open& open) {
+  const auto content = ContentId::from_raw(open.content_id());
+  if (!content || open.channel() == 0 || open.channel() > 0xffff) {
+    return broke_rules(id, "sent a malformed Open");
+  }
+  const SpaceKey space{*content, open.space() == proto::SPACE_BODY};
+  if (!session.theirs.open(static_cast<std::uint16_t>(open.channel()), space)) {
+    return broke_rules(
+        id, "opened more than " + std::to_string(kMaxChannels) + " spaces, or two on one channel");
+  }
+  const Opening opening{open.wants(), open.offers(), std::move(*open.mutable_ticket())};
+  owner_.on_peer_open(*session.node, space, opening);
+}
+
+void PeerMesh::take_close(PeerSession::Id id, Session& session, const proto::Close& close) {
+  const auto content = ContentId::from_raw(close.content_id());
+  if (!content) return broke_rules(id, "sent a malformed Close");
+  const SpaceKey space{*content, close.space() == proto::SPACE_BODY};
+  session.theirs.close(space);
+  if (close.no_ticket()) owner_.on_peer_refused_us(*session.node, *content, close.reason());
+  owner_.on_peer_close(*session.node, space);
+}
+
+// Errors of a connection that has come about are the peer's fault when they are about frames.
 void PeerMesh::closed(PeerSession::Id id, const Error& why) {
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return;
-  if (found->second.node) {
+  const bool broke = why.code == Errc::corrupt || why.code == Errc::exhausted;
+  if (found->second.node && broke) return broke_rules(id, why.detail);
+  if (found->second.greeted) {
     log_debug("peers", "disconnected", {{"node", found->second.node->str()}, {"why", why.detail}});
   } else {
     log_warn("peers", "connection refused", {{"why", why.detail}});
   }
   end(id, why.detail);
+}
+
+void PeerMesh::broke_rules(PeerSession::Id id, const std::string& how) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end()) return;
+  const NodeId node = *found->second.node;
+  owner_.on_peer_broke_rules(node, how);
+  drop(node, how);
+  end(id, how);  // not the one that drop() has ended when it came before its Hello
+}
+
+void PeerMesh::end_removed() {
+  std::vector<PeerSession::Id> over;
+  for (const auto& [id, session] : sessions_) {
+    if (session.node && owner_.is_removed(*session.node)) over.push_back(id);
+  }
+  for (const PeerSession::Id id : over) turn_away(id);
+}
+
+// A removed node does not stop asking: its refusal is logged once a minute.
+void PeerMesh::turn_away(PeerSession::Id id) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end()) return;
+  const Session& session = found->second;
+  const Time now = monotonic_now();
+  const auto [logged, first] = turned_away_.try_emplace(*session.node, now);
+  if (first || now - logged->second >= kTurnedAwayEvery) {
+    logged->second = now;
+    log_warn("peers", "a node that was removed from the cluster was turned away",
+             {{"node", session.name}, {"id", session.node->str()}, {"address", session.address}});
+  }
+  end(id, "was removed from the cluster");
+}
+
+// It has said Hello, or is over.
+void PeerMesh::forget_greeting(PeerSession::Id id, const Session& session) {
+  if (ungreeted_.erase(id) > 0 && !session.dialled_by_us) --ungreeted_accepted_;
 }
 
 // Closes the data thread's half and forgets the session.
@@ -320,7 +413,12 @@ void PeerMesh::end(PeerSession::Id id, const std::string& why) {
   if (found == sessions_.end()) return;
   const Session session = std::move(found->second);
   sessions_.erase(found);
+  forget_greeting(id, session);
   boost::asio::post(session.thread->loop(), [half = session.half] { half->close(); });
+  if (session.expected && !session.greeted) {
+    book_.on_not_connected(*session.expected, monotonic_now());
+    schedule();
+  }
   if (!session.node) return;
   const auto up = up_.find(*session.node);
   if (up == up_.end() || up->second != id) return;
@@ -332,106 +430,8 @@ void PeerMesh::end(PeerSession::Id id, const std::string& why) {
 
 void PeerMesh::drop(NodeId peer, const std::string& reason) {
   log_warn("peers", "peer dropped", {{"node", peer.str()}, {"why", reason}});
-  const Time until = monotonic_now() + kPunishment;
-  banned_until_[peer] = until;
-  if (const auto known = known_.find(peer); known != known_.end()) known->second.not_before = until;
+  book_.ban(peer, monotonic_now());
   if (const auto up = up_.find(peer); up != up_.end()) end(up->second, reason);
-}
-
-PeerMesh::Session* PeerMesh::session_of(NodeId peer) {
-  const auto up = up_.find(peer);
-  return up == up_.end() ? nullptr : &sessions_.at(up->second);
-}
-
-void PeerMesh::send(Session& session, FrameType type, std::uint16_t channel, std::string body,
-                    std::uint8_t flags) {
-  boost::asio::post(session.thread->loop(),
-                    [half = session.half, type, channel, body = std::move(body), flags] {
-                      half->send(type, channel, body, flags);
-                    });
-}
-
-void PeerMesh::send_open(NodeId peer, const SpaceKey& space, bool wants, bool offers) {
-  Session* session = session_of(peer);
-  if (session == nullptr) return;
-  const auto [entry, added] =
-      session->ours.try_emplace(space, static_cast<std::uint16_t>(session->ours.size() + 1));
-  proto::PeerMessage message;
-  message.mutable_open()->set_channel(entry->second);
-  message.mutable_open()->set_content_id(std::string(space.content.digest.view()));
-  message.mutable_open()->set_space(space.body ? proto::SPACE_BODY : proto::SPACE_DATA);
-  message.mutable_open()->set_wants(wants);
-  message.mutable_open()->set_offers(offers);
-  send(*session, FrameType::control, 0, message.SerializeAsString());
-}
-
-void PeerMesh::send_close(NodeId peer, const SpaceKey& space, const std::string& reason) {
-  Session* session = session_of(peer);
-  if (session == nullptr) return;
-  proto::PeerMessage message;
-  message.mutable_close()->set_content_id(std::string(space.content.digest.view()));
-  message.mutable_close()->set_space(space.body ? proto::SPACE_BODY : proto::SPACE_DATA);
-  message.mutable_close()->set_reason(reason);
-  send(*session, FrameType::control, 0, message.SerializeAsString());
-}
-
-std::optional<std::uint16_t> PeerMesh::channel_of(NodeId peer, const SpaceKey& space) {
-  Session* session = session_of(peer);
-  if (session == nullptr) return std::nullopt;
-  const auto found = session->ours.find(space);
-  if (found == session->ours.end()) return std::nullopt;
-  return found->second;
-}
-
-void PeerMesh::send_have(NodeId peer, const SpaceKey& space, const std::vector<ChunkRun>& runs) {
-  const auto channel = channel_of(peer, space);
-  if (!channel) return;
-  // A frame holds 131,072 runs; a very ragged set takes several.
-  constexpr std::size_t kRunsInFrame = 100'000;
-  for (std::size_t at = 0; at < runs.size(); at += kRunsInFrame) {
-    const std::span part(runs.data() + at, std::min(kRunsInFrame, runs.size() - at));
-    send(*session_of(peer), FrameType::have, *channel, encode_have(part));
-  }
-}
-
-void PeerMesh::send_range(NodeId peer, const SpaceKey& space, FrameType type,
-                          const ChunkRange& range, std::uint8_t flags) {
-  if (const auto channel = channel_of(peer, space)) {
-    send(*session_of(peer), type, *channel, encode_range(range), flags);
-  }
-}
-
-void PeerMesh::send_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
-  send_range(peer, space, FrameType::request, range, 0);
-}
-
-void PeerMesh::send_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
-  send_range(peer, space, FrameType::cancel, range, 0);
-}
-
-void PeerMesh::send_busy(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
-  send_range(peer, space, FrameType::cancel, range, kBusy);
-}
-
-void PeerMesh::send_offer(NodeId peer, const SpaceKey& space, const Offer& offer) {
-  if (const auto channel = channel_of(peer, space)) {
-    send(*session_of(peer), FrameType::offer, *channel, encode_offer(offer));
-  }
-}
-
-void PeerMesh::send_refusal(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
-  send_range(peer, space, FrameType::cancel, range, kRefusal);
-}
-
-void PeerMesh::serve(NodeId peer, const SpaceKey& space, ServeSourcePtr source,
-                     const ChunkRange& range) {
-  const auto channel = channel_of(peer, space);
-  if (!channel) return;
-  Session& session = *session_of(peer);
-  boost::asio::post(session.thread->loop(),
-                    [half = session.half, source = std::move(source), channel = *channel, range] {
-                      half->serve(source, channel, range);
-                    });
 }
 
 }  // namespace p2p

@@ -16,6 +16,21 @@ namespace {
 // Payload handed to the connection and not yet to the kernel: what a CANCEL or a HAVE waits behind.
 constexpr std::uint64_t kUnsentMax = 256 * 1024;
 
+bool is_known(FrameType type) {
+  switch (type) {
+    case FrameType::hello:
+    case FrameType::control:
+    case FrameType::deny_list:
+    case FrameType::have:
+    case FrameType::offer:
+    case FrameType::request:
+    case FrameType::cancel:
+    case FrameType::data:
+      return true;
+  }
+  return false;
+}
+
 // Reads without waiting for a device; false when that is not possible or the file is too short.
 bool read_if_cached(const ServeSource& source, std::uint64_t offset, std::span<std::uint8_t> into) {
   if (source.in_memory()) {
@@ -27,6 +42,10 @@ bool read_if_cached(const ServeSource& source, std::uint64_t offset, std::span<s
   const ssize_t count = ::preadv2(source.file.get(), &part, 1, static_cast<off_t>(offset),
                                   source.always_cached ? 0 : RWF_NOWAIT);
   return count == static_cast<ssize_t>(into.size());
+}
+
+Error changed(const ServeSource& source) {
+  return Error{Errc::corrupt, source.name + " was written to while it was served"};
 }
 
 }  // namespace
@@ -63,7 +82,30 @@ void PeerSession::on_open(const std::optional<Identity>& identity) {
 
 void PeerSession::on_frame(const FrameHeader& header, Buffer body) {
   if (header.type == FrameType::data) return take_data(header, std::move(body));
+  // What a later version says is passed over here; but it does not begin with it.
+  if (std::exchange(heard_, true) && !is_known(header.type)) return;
+  hand_over(body.size());
   events_.on_peer_frame(id_, header, std::move(body));
+}
+
+// Without an end to what waits for the control thread, a peer that talks faster than it is listened
+// to would take all memory, and the turns of all others.
+void PeerSession::hand_over(std::size_t body_bytes) {
+  const std::size_t cost = body_bytes + settings_.frame_cost;
+  if (unhandled_.fetch_add(cost) + cost <= settings_.unhandled_max) return;
+  wait_ = true;
+  // It may have caught up just before it could see that we wait.
+  if (unhandled_ <= settings_.unhandled_max / 2 && wait_.exchange(false)) return;
+  connection_->set_reading(false);
+}
+
+void PeerSession::handled(std::size_t body_bytes) {
+  const std::size_t cost = body_bytes + settings_.frame_cost;
+  if (unhandled_.fetch_sub(cost) - cost > settings_.unhandled_max / 2) return;
+  if (!wait_.exchange(false)) return;
+  boost::asio::post(loop_, [self = shared_from_this()] {
+    if (!self->closed_) self->connection_->set_reading(true);
+  });
 }
 
 void PeerSession::take_data(const FrameHeader& header, Buffer body) {
@@ -77,6 +119,7 @@ void PeerSession::take_data(const FrameHeader& header, Buffer body) {
   data.leaves.resize((range->length + kBlockBytes - 1) / kBlockBytes);
   data.body = std::move(body);
   hash_leaves(data.payload(), data.leaves.data());
+  hand_over(data.body.size());
   events_.on_peer_data(id_, std::move(data));
 }
 
@@ -108,7 +151,12 @@ void PeerSession::serve_next() {
     constexpr std::size_t kPrefix = kFrameHeaderBytes + kDataPrefixBytes;
     Buffer frame(kPrefix + piece.length);
     if (read_if_cached(*next.source, offset, frame.span().subspan(kPrefix))) {
-      send_piece(next, piece, std::move(frame));
+      // After the read: what was read before the change is right, what comes behind it is not sent.
+      if (next.source->has_changed()) {
+        give_up(next.source, changed(*next.source));
+      } else {
+        send_piece(next, piece, std::move(frame));
+      }
       continue;
     }
     reading_ = true;
@@ -118,12 +166,12 @@ void PeerSession::serve_next() {
                         ? Status(Error{Errc::corrupt, source->name + ": too short"})
                         : read_exactly_at(source->file.get(), shared->span().subspan(kPrefix),
                                           offset, source->name);
+      if (read && source->has_changed()) read = changed(*source);
       boost::asio::post(self->loop_, [self, source, piece, shared, read = std::move(read)] {
         self->reading_ = false;
         if (self->closed_ || self->serving_.empty()) return;
         if (!read) {
-          self->refuse_all_of(source);
-          self->events_.on_serve_failed(self->id_, source, read.error());
+          self->give_up(source, read.error());
         } else {
           self->send_piece(self->serving_.front(), piece, std::move(*shared));
         }
@@ -131,6 +179,11 @@ void PeerSession::serve_next() {
       });
     });
   }
+}
+
+void PeerSession::give_up(ServeSourcePtr source, Error why) {
+  refuse_all_of(source);
+  events_.on_serve_failed(id_, std::move(source), std::move(why));
 }
 
 // What cannot be read is not kept waiting for, neither there nor in the accounts of this side.

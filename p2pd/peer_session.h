@@ -5,6 +5,7 @@
 // (PeerHandle in p2pd/peer_mesh.h posts them).
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <cstdint>
 #include <deque>
@@ -30,6 +31,14 @@ struct ArrivedData {
   std::span<const std::uint8_t> payload() const { return body.span().subspan(kDataPrefixBytes); }
 };
 
+struct PeerSessionSettings {
+  // What was read of a peer and not handled by the control thread; above it nothing more is read
+  // until half of it is handled. Each frame counts frame_cost beside its body: 512 empty ones, 100
+  // of data.
+  std::size_t unhandled_max = 8 * 1024 * 1024;
+  std::size_t frame_cost = 16 * 1024;
+};
+
 class PeerSession final : public Connection::Handler,
                           public std::enable_shared_from_this<PeerSession> {
  public:
@@ -50,14 +59,17 @@ class PeerSession final : public Connection::Handler,
     ~Events() = default;
   };
 
-  PeerSession(Id id, Events& events, boost::asio::io_context& loop, DiskPool& disk)
-      : id_(id), events_(events), loop_(loop), disk_(disk) {}
+  PeerSession(Id id, Events& events, boost::asio::io_context& loop, DiskPool& disk,
+              const PeerSessionSettings& settings)
+      : id_(id), events_(events), loop_(loop), disk_(disk), settings_(settings) {}
 
   void start(std::shared_ptr<Connection> connection);
   void send(FrameType type, std::uint16_t channel, const std::string& body, std::uint8_t flags);
   // Queues a range; it is read and sent in pieces, in order, as the connection takes them.
   void serve(ServeSourcePtr source, std::uint16_t channel, const ChunkRange& range);
   void close();
+  // Any thread: a frame of the events, whose body had so many bytes, has been handled.
+  void handled(std::size_t body_bytes);
 
  private:
   struct Serving {
@@ -71,8 +83,10 @@ class PeerSession final : public Connection::Handler,
   void on_data_sent(std::uint32_t payload_bytes) override;
   void on_closed(const Error& why) override;
   void take_data(const FrameHeader& header, Buffer body);
+  void hand_over(std::size_t body_bytes);
   void serve_next();
   void send_piece(const Serving& serving, const ChunkRange& piece, Buffer frame);
+  void give_up(ServeSourcePtr source, Error why);
   void refuse_all_of(const ServeSourcePtr& source);
   void fail(Error why);
 
@@ -80,6 +94,10 @@ class PeerSession final : public Connection::Handler,
   Events& events_;
   boost::asio::io_context& loop_;
   DiskPool& disk_;
+  PeerSessionSettings settings_;
+  std::atomic<std::size_t> unhandled_{0};  // handed over, frame_cost included
+  std::atomic<bool> wait_{false};          // for the control thread, which clears it
+  bool heard_ = false;
   std::shared_ptr<Connection> connection_;
   std::deque<Serving> serving_;
   std::uint64_t unsent_ = 0;  // payload handed to the connection

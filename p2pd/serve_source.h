@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -11,6 +12,13 @@
 
 namespace p2p {
 
+// What changes when somebody writes to a file. Not its ctime: a new owner or name changes no byte.
+struct FileStamp {
+  std::uint64_t size = 0;
+  std::int64_t mtime_ns = 0;
+  friend bool operator==(const FileStamp&, const FileStamp&) = default;
+};
+
 // Immutable, so any thread may read through it; lives as long as anybody serves from it.
 struct ServeSource {
   ChunkSpace space;
@@ -18,10 +26,16 @@ struct ServeSource {
   std::string memory;          // body
   std::string name;            // for error texts
   bool always_cached = false;  // on a file system in memory: a plain read never waits for a device
+  std::optional<FileStamp> stamp;  // of a finished file; a part changes all the time
 
   bool in_memory() const { return !file; }
   // Call once `file` is set.
   void look_at_file_system();
+  // From now on the file counts as finished.
+  void watch();
+  // Somebody has written to the finished file: its bytes are not those of the content any more.
+  // Costs a system call.
+  bool has_changed() const;
 };
 
 using ServeSourcePtr = std::shared_ptr<const ServeSource>;

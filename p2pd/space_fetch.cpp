@@ -1,15 +1,18 @@
 #include "p2pd/space_fetch.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "io/content/merkle.h"
+#include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
 
 namespace p2p {
-SpaceFetch::SpaceFetch(boost::asio::io_context& control, PeerMesh& mesh, const SpaceKey& key,
-                       const ChunkSpace& space, Sink& sink, Rng rng)
+SpaceFetch::SpaceFetch(boost::asio::io_context& control, PeerMesh& mesh, const Admission& admission,
+                       const SpaceKey& key, const ChunkSpace& space, Sink& sink, Rng rng)
     : control_(control),
       mesh_(mesh),
+      admission_(admission),
       key_(key),
       space_(space),
       sink_(sink),
@@ -46,8 +49,45 @@ void SpaceFetch::open_towards(NodeId peer, bool wants) {
   PeerState& state = peers_[peer];
   if (state.opened) return;
   state.opened = true;
-  mesh_.send_open(peer, key_, wants, /*offers=*/false);
+  PeerMesh::Opening opening;
+  opening.wants = wants;
+  opening.ticket = admission_.own(key_.content);
+  mesh_.send_open(peer, key_, opening);
+  tell(peer);
+}
+
+// What this node has is news for who may have the content, and for a seed, which needs no ticket to
+// give and has to know which chunks are out.
+bool SpaceFetch::may_hear(NodeId peer, const PeerState& state) const {
+  return state.offers || admission_.admits(peer, key_.content, wall_now());
+}
+
+void SpaceFetch::tell(NodeId peer) {
+  PeerState& state = peers_[peer];
+  if (!state.opened || state.told || !may_hear(peer, state)) return;
+  state.told = true;
   if (!have().none()) mesh_.send_have(peer, key_, runs_of(have()));
+}
+
+void SpaceFetch::on_peer_admitted(NodeId peer) {
+  if (started_ && peers_.contains(peer)) tell(peer);
+}
+
+void SpaceFetch::refuse(NodeId peer, const std::string& why) {
+  mesh_.send_no_ticket(peer, key_, why);
+  on_peer_close(peer);
+}
+
+void SpaceFetch::on_own_ticket() {
+  if (!started_) return;
+  for (const NodeId peer : mesh_.peers_up()) {
+    const auto known = peers_.find(peer);
+    if (known != peers_.end() && known->second.opened) {
+      mesh_.send_ticket(peer, key_.content, admission_.own(key_.content));
+    } else {
+      open_towards(peer, /*wants=*/true);
+    }
+  }
 }
 
 void SpaceFetch::on_peer_up(NodeId peer) {
@@ -62,8 +102,9 @@ void SpaceFetch::on_peer_down(NodeId peer) {
 
 void SpaceFetch::on_peer_open(NodeId peer, bool offers) {
   if (!started_) return;
-  open_towards(peer, /*wants=*/false);
   peers_[peer].offers = offers;
+  open_towards(peer, /*wants=*/false);
+  tell(peer);
   download_.on_peer_joined(peer, monotonic_now(), offers);
   perform();
 }
@@ -112,7 +153,11 @@ void SpaceFetch::on_peer_data(NodeId peer, ArrivedData data) {
       range.chunk.value < space_.count() && range.end() <= space_.size_of(range.chunk);
   const Download::Arrival arrival =
       inside ? download_.on_data(peer, range, monotonic_now()) : Download::Arrival::unsolicited;
-  if (!inside) mesh_.drop(peer, "sent bytes outside of the file");
+  if (!inside) {
+    const std::string reason = "sent bytes outside of the file";
+    sink_.on_bad_peer(peer, range.chunk, reason);
+    mesh_.drop(peer, reason);
+  }
   if (arrival == Download::Arrival::store || arrival == Download::Arrival::store_and_last) {
     Assembly& assembly = assembly_of(range.chunk);
     std::copy(data.leaves.begin(), data.leaves.end(),
@@ -169,11 +214,22 @@ void SpaceFetch::verify(ChunkIndex chunk) {
   perform();
 }
 
-void SpaceFetch::on_copied(ChunkIndex chunk) {
+void SpaceFetch::on_found(ChunkIndex chunk) {
   if (have().test(chunk.value)) return;
   download_.on_restored(chunk);
   announce(chunk);
   sink_.on_chunk_ready(chunk);
+  perform();
+}
+
+void SpaceFetch::release(ChunkIndex chunk) {
+  download_.release(chunk, monotonic_now());
+  perform();
+}
+
+void SpaceFetch::on_lost(ChunkIndex chunk) {
+  download_.on_lost(chunk, monotonic_now());
+  completed_ = false;
   perform();
 }
 
@@ -193,13 +249,20 @@ void SpaceFetch::flush_haves() {
   const std::vector<ChunkRun> runs = news_.take();
   if (runs.empty()) return;
   for (const auto& [peer, state] : peers_) {
-    if (state.opened && (!state.complete || state.offers)) mesh_.send_have(peer, key_, runs);
+    if (state.told && (!state.complete || state.offers) && may_hear(peer, state)) {
+      mesh_.send_have(peer, key_, runs);
+    }
   }
 }
 
 void SpaceFetch::perform() {
   for (const Download::Effect& effect : download_.take_effects()) {
     if (const auto* request = std::get_if<Download::SendRequest>(&effect)) {
+      if (!std::exchange(asked_, true)) {
+        log_debug(
+            "transfer", "first request",
+            {{"space", key_.body ? "manifest" : "data"}, {"chunk", request->range.chunk.value}});
+      }
       mesh_.send_request(request->peer, key_, request->range);
     } else if (const auto* cancel = std::get_if<Download::SendCancel>(&effect)) {
       mesh_.send_cancel(cancel->peer, key_, cancel->range);

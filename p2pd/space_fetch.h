@@ -13,6 +13,7 @@
 #include "core/transfer/download.h"
 #include "core/transfer/have_batch.h"
 #include "core/transfer/upload_slots.h"
+#include "p2pd/admission.h"
 #include "p2pd/peer_mesh.h"
 
 namespace p2p {
@@ -32,13 +33,19 @@ class SpaceFetch {
     ~Sink() = default;
   };
 
-  SpaceFetch(boost::asio::io_context& control, PeerMesh& mesh, const SpaceKey& key,
-             const ChunkSpace& space, Sink& sink, Rng rng);
+  SpaceFetch(boost::asio::io_context& control, PeerMesh& mesh, const Admission& admission,
+             const SpaceKey& key, const ChunkSpace& space, Sink& sink, Rng rng);
   ~SpaceFetch();
 
   void restore(ChunkIndex chunk) { download_.on_restored(chunk); }
-  // A chunk that was copied from a file of this node and verified by the caller.
-  void on_copied(ChunkIndex chunk);
+  // It may be on this node: it is not fetched until on_found() or release(). Before start().
+  void hold_back(ChunkIndex chunk) { download_.hold_back(chunk); }
+  // It is here, verified by the caller.
+  void on_found(ChunkIndex chunk);
+  // It is not here.
+  void release(ChunkIndex chunk);
+  // It was here, and is not any more.
+  void on_lost(ChunkIndex chunk);
   // Opens the space towards every peer that is connected. on_complete() may be called at once.
   void start();
   void set_rate(std::optional<std::uint64_t> bytes_per_second);
@@ -52,6 +59,12 @@ class SpaceFetch {
   void on_peer_busy(NodeId peer, const ChunkRange& range);
   // It has nothing to give yet, or any more. Should that change, it opens the space itself.
   void on_peer_close(NodeId peer);
+  // The peer may have the content from now on.
+  void on_peer_admitted(NodeId peer);
+  // The peer may not have the content any more: it is told, and forgotten until it opens again.
+  void refuse(NodeId peer, const std::string& why);
+  // This node has another ticket: shown to everybody, also to those who refused the old one.
+  void on_own_ticket();
   void on_peer_have(NodeId peer, const std::vector<ChunkRun>& runs);
   void on_peer_refusal(NodeId peer, const ChunkRange& range);
   void on_peer_data(NodeId peer, ArrivedData data);
@@ -69,6 +82,7 @@ class SpaceFetch {
   };
   struct PeerState {
     bool opened = false;    // we have opened the space towards it
+    bool told = false;      // it knows what we have, and hears news
     bool complete = false;  // it has everything: no HAVE of ours interests it, unless
     bool offers = false;    // it hands out chunks and wants to know which are out
   };
@@ -81,9 +95,12 @@ class SpaceFetch {
   void perform();
   void schedule();
   void open_towards(NodeId peer, bool wants);
+  bool may_hear(NodeId peer, const PeerState& state) const;
+  void tell(NodeId peer);
 
   boost::asio::io_context& control_;
   PeerMesh& mesh_;
+  const Admission& admission_;
   SpaceKey key_;
   ChunkSpace space_;
   Sink& sink_;
@@ -95,6 +112,7 @@ class SpaceFetch {
   std::map<ChunkIndex, Assembly> assemblies_;
   std::map<NodeId, PeerState> peers_;
   bool started_ = false;
+  bool asked_ = false;
   bool failed_ = false;
   bool completed_ = false;
   // Callbacks of disk jobs outlive a fetch that was given up.

@@ -14,6 +14,7 @@ constexpr int kDialSeconds = 10;
 // Jittered, so that a fleet does not come back in one instant.
 constexpr Duration kFirstRetry = std::chrono::milliseconds(250);
 constexpr Duration kLongestRetry = std::chrono::seconds(10);
+constexpr Duration kSlowRetry = std::chrono::minutes(1);
 
 }  // namespace
 
@@ -68,7 +69,7 @@ void TrackerLink::lost(const Error& why) {
   const bool was_up = std::exchange(up_, false);
   connection_.reset();
   // Said once for each reason, not with every try.
-  if (why.detail != last_complaint_) {
+  if (why.detail != last_complaint_ && !slow_) {
     log_warn("tracker", "no connection; trying again", {{"why", why.detail}});
     last_complaint_ = why.detail;
   }
@@ -78,7 +79,8 @@ void TrackerLink::lost(const Error& why) {
 
 void TrackerLink::retry_later() {
   if (stopped_) return;
-  const Duration pause = std::min(kLongestRetry, kFirstRetry * (1 << std::min(failures_, 6)));
+  const Duration pause =
+      slow_ ? kSlowRetry : std::min(kLongestRetry, kFirstRetry * (1 << std::min(failures_, 6)));
   ++failures_;
   const auto jitter =
       Duration(static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(pause.count()))));

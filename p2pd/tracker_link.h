@@ -36,6 +36,8 @@ class TrackerLink final : private Connection::Handler {
   void set_context(TlsContext client) { client_ = std::move(client); }
   void start();
   void stop();
+  // The tracker does not want this node: it is dialled once a minute, without a word in the log.
+  void set_slow(bool slow) { slow_ = slow; }
   bool up() const { return up_; }
   void send(const proto::AgentMessage& message);
 
@@ -60,6 +62,7 @@ class TrackerLink final : private Connection::Handler {
   std::shared_ptr<Connection> connection_;
   bool up_ = false;
   bool stopped_ = false;
+  bool slow_ = false;
   int failures_ = 0;
   std::string last_complaint_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -14,9 +14,11 @@
 
 #include "core/jobs/task_state.h"
 #include "core/model/destination.h"
-#include "core/transfer/checkpoint.h"
 #include "p2pd/content_store.h"
-#include "p2pd/part_records.h"
+#include "p2pd/local_chunks.h"
+#include "p2pd/offload.h"
+#include "p2pd/part.h"
+#include "p2pd/part_claims.h"
 #include "p2pd/space_fetch.h"
 
 namespace p2p {
@@ -24,12 +26,13 @@ namespace p2p {
 // What transfers share: all of it outlives them and the disk pool's jobs, which hold a copy of
 // this.
 struct TransferParts {
+  NodeId self;
   boost::asio::io_context& control;
   DiskPool& disk;
   PeerMesh& mesh;
+  Admission& admission;
   const ContentStore& contents;
-  const PartRecords& parts;
-  Privileged& privileged;
+  PartTools part;
 };
 
 struct PushOrder {
@@ -40,9 +43,10 @@ struct PushOrder {
   std::string original_name;
   std::string node_name;
   std::uint64_t bytes_per_second = 0;  // 0: no cap
+  bool allocate = false;               // no holes: every byte gets a place on the disk
 };
 
-class Transfer final : private SpaceFetch::Sink {
+class Transfer final : private SpaceFetch::Sink, private PartClaims::Owner {
  public:
   struct Owner {
     // State, bytes or detail changed; report it when it suits.
@@ -54,6 +58,9 @@ class Transfer final : private SpaceFetch::Sink {
     virtual void on_landed(Transfer& transfer, const proto::HoldingRecord& record) = 0;
     virtual void on_bad_peer(const ContentId& content, NodeId peer, ChunkIndex chunk,
                              const std::string& reason) = 0;
+    // Bytes that other transfers will still take of this file system.
+    virtual std::uint64_t promised_to_others(const Transfer& transfer,
+                                             std::uint64_t device) const = 0;
 
    protected:
     ~Owner() = default;
@@ -62,6 +69,10 @@ class Transfer final : private SpaceFetch::Sink {
   Transfer(const TransferParts& parts, Owner& owner, PushOrder order, Rng rng);
   ~Transfer();
 
+  // Where the file will be; an error when it can be nowhere. Before begin().
+  Status resolve();
+  // Says why begin() is not called yet.
+  void wait_for(const Transfer& other);
   void begin();
   // Removes what was written of it.
   void cancel();
@@ -82,8 +93,12 @@ class Transfer final : private SpaceFetch::Sink {
   // Absolute; empty before it is resolved.
   const std::string& final_path() const { return final_path_; }
   bool durable() const { return state_ == TaskState::succeeded; }
-  // The file, open; nothing when it was there already.
-  ServeSourcePtr source() const { return part_; }
+  // The file, open, for serving it from now on; nothing when it was there already.
+  ServeSourcePtr source() const { return landed_; }
+  // Missing chunks that nobody holds whom this node is connected with.
+  std::uint32_t chunks_without_holder() const;
+  // What it will still take of the file system.
+  std::uint64_t promised(std::uint64_t device) const;
 
  private:
   struct Looked;
@@ -93,7 +108,12 @@ class Transfer final : private SpaceFetch::Sink {
   // Runs `work` on a disk thread and `then` with its result on the control thread, unless this
   // transfer is gone or over by then.
   template <class Work, class Then>
-  void on_disk(Work work, Then then);
+  void on_disk(Work work, Then then) {
+    offload(parts_.disk, steps_lane(), parts_.control, alive_, std::move(work),
+            [this, then = std::move(then)](auto result) mutable {
+              if (!is_final(state_)) then(std::move(result));
+            });
+  }
 
   void look();
   void looked(Looked looked);
@@ -102,22 +122,30 @@ class Transfer final : private SpaceFetch::Sink {
   void share_body(std::string bytes);
   void prepare();
   void prepared(Prepared prepared);
-  void copy_next(std::uint32_t from);
+  Status check_room(const Part::Found& found) const;
+  void start_fetch(const Part::Found& found);
+  void on_looked(ChunkIndex chunk, const Status& found);
   void accept_if_able();
-  void sync_if_due(Time now);
-  void land();
+  void land_if_able();
+  void landed(const Result<proto::HoldingRecord>& record);
+  void doubt(const std::vector<ChunkIndex>& chunks);
   void fail(const Error& why);
   void end(TaskState state);
   void remove_part();
+  FileMetadata metadata() const;
   std::optional<std::uint64_t> rate() const;
-  DiskPool::Lane steps_lane() const { return 2 * order_.job.number; }
-  DiskPool::Lane writes_lane() const { return 2 * order_.job.number + 1; }
+  // By content and not by job: a job that goes on with another's part comes behind its removal.
+  DiskPool::Lane steps_lane() const;
+  DiskPool::Lane writes_lane() const { return steps_lane() + 1; }
 
   void write(ArrivedData data, std::function<void(Status)> done) override;
   void on_chunk_ready(ChunkIndex chunk) override;
   void on_complete() override;
   void on_write_failed(const Error& why) override { fail(why); }
   void on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) override;
+  void on_claimed() override;
+  void on_chunks_unknown(std::vector<ChunkIndex> chunks, const Error& why) override;
+  void on_claims_failed(const Error& why) override { fail(why); }
 
   TransferParts parts_;
   Owner& owner_;
@@ -130,18 +158,20 @@ class Transfer final : private SpaceFetch::Sink {
   std::optional<LoadedManifest> manifest_;
   RootedPath destination_;
   std::string final_path_;
-  std::string part_name_;
   std::unique_ptr<BodySink> body_sink_;
   std::unique_ptr<SpaceFetch> fetch_;
-  std::shared_ptr<ServeSource> part_;  // the part, open for reading and writing
-  std::shared_ptr<Fd> local_;          // an unchanged copy elsewhere on this node
-  FileFacts part_facts_;
-  Checkpoint checkpoint_{CheckpointSettings{}};
-  Bitfield durable_;
+  std::shared_ptr<Part> part_;
+  std::unique_ptr<PartClaims> claims_;
+  std::unique_ptr<LocalChunks> local_;
+  std::shared_ptr<Fd> copy_;  // an unchanged copy elsewhere on this node
+  ServeSourcePtr landed_;
+  std::uint64_t device_ = 0;
+  std::uint64_t needed_ = 0;  // bytes of the file system, when the fetch began
+  std::uint64_t had_ = 0;     // bytes of the file, when the fetch began
   std::uint64_t bytes_being_written_ = 0;
   bool accepting_ = true;
-  bool recording_ = false;
   bool landing_ = false;
+  bool landing_failed_once_ = false;
   std::uint64_t body_bytes_received_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

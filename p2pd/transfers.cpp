@@ -13,16 +13,16 @@ Transfers::Transfers(const TransferParts& parts, Uploads& uploads, Owner& owner,
 
 void Transfers::take_push(const proto::PushTask& task, const std::string& node_name) {
   const ContentId content = content_id_of(task.root_record());
+  take_ticket(content, task.ticket());
   know_peers(task.peers());
   if (const auto running = running_.find(task.job()); running != running_.end()) {
     // Offered again after the tracker or the connection was away: it goes on as it was.
     running->second->set_rate(task.rate_bytes_per_second());
     return report(*running->second);
   }
-  const bool waits = std::any_of(waiting_.begin(), waiting_.end(), [&](const auto& transfer) {
-    return transfer->order().job.number == task.job();
-  });
-  if (waits) return;
+  for (const auto& waits : waiting_) {
+    if (waits->order().job.number == task.job()) return report(*waits);
+  }
   PushOrder order;
   order.job = JobId{task.job()};
   order.content = content;
@@ -31,22 +31,33 @@ void Transfers::take_push(const proto::PushTask& task, const std::string& node_n
   order.original_name = task.original_name();
   order.node_name = node_name;
   order.bytes_per_second = task.rate_bytes_per_second();
+  order.allocate = task.allocate();
   Transfer::Owner& owner = *this;
-  waiting_.push_back(std::make_unique<Transfer>(parts_, owner, std::move(order), rng_.split()));
+  auto transfer = std::make_unique<Transfer>(parts_, owner, std::move(order), rng_.split());
+  // Known before it begins, so that two ways to write one path are seen to be one. Where the file
+  // can be nowhere, begin() says so.
+  (void)transfer->resolve();
+  waiting_.push_back(std::move(transfer));
   begin_waiting();
 }
 
-// Two transfers of one content would write one checkpoint: the later one waits and then copies.
-bool Transfers::clashes(const Transfer& transfer) const {
-  return std::any_of(running_.begin(), running_.end(), [&](const auto& entry) {
-    return entry.second->order().content == transfer.order().content ||
-           entry.second->order().path == transfer.order().path;
-  });
+// Two transfers of one content would write one checkpoint: the later one waits and then copies. Two
+// to one path: the later one waits, and then takes the path.
+const Transfer* Transfers::rival_of(const Transfer& transfer) const {
+  for (const auto& [job, running] : running_) {
+    if (running->order().content == transfer.order().content ||
+        running->final_path() == transfer.final_path()) {
+      return running.get();
+    }
+  }
+  return nullptr;
 }
 
 void Transfers::begin_waiting() {
   for (auto it = waiting_.begin(); it != waiting_.end();) {
-    if (clashes(**it)) {
+    if (const Transfer* rival = rival_of(**it)) {
+      (*it)->wait_for(*rival);
+      report(**it);
       ++it;
       continue;
     }
@@ -55,6 +66,14 @@ void Transfers::begin_waiting() {
     Transfer& begun = *transfer;
     running_[begun.order().job.number] = std::move(transfer);
     begun.begin();
+  }
+}
+
+void Transfers::take_ticket(const ContentId& content, const std::string& ticket) {
+  if (!parts_.admission.keep_own(content, ticket)) return;
+  for (auto& [job, transfer] : running_) {
+    SpaceFetch* fetch = transfer->order().content == content ? transfer->fetch() : nullptr;
+    if (fetch != nullptr) fetch->on_own_ticket();
   }
 }
 
@@ -75,6 +94,17 @@ void Transfers::cancel(std::uint64_t job) {
                 [&](const auto& transfer) { return transfer->order().job.number == job; });
 }
 
+void Transfers::cancel_all() {
+  waiting_.clear();
+  for (auto& [job, transfer] : running_) transfer->cancel();
+}
+
+bool Transfers::has(std::uint64_t job) const {
+  return running_.contains(job) ||
+         std::any_of(waiting_.begin(), waiting_.end(),
+                     [&](const auto& t) { return t->order().job.number == job; });
+}
+
 void Transfers::report(Transfer& transfer) {
   proto::TaskUpdate update;
   update.set_job(transfer.order().job.number);
@@ -87,6 +117,7 @@ void Transfers::report(Transfer& transfer) {
   if (sent != uploads_.bytes_sent().end()) update.set_bytes_sent(sent->second);
   update.set_path(transfer.final_path());
   update.set_durable(transfer.durable());
+  update.set_chunks_without_holder(transfer.chunks_without_holder());
   if (transfer.state() == TaskState::failed) {
     update.set_error_code(std::string(to_string(transfer.error_code())));
   }
@@ -118,7 +149,15 @@ void Transfers::remove_ended() {
     } else if (ended.state() != TaskState::succeeded) {
       uploads_.unshare(data);
     }
+    const ContentId content = ended.order().content;
     it = running_.erase(it);
+    const auto fetches = [&](const Transfer& t) { return t.order().content == content; };
+    if (std::none_of(running_.begin(), running_.end(),
+                     [&](const auto& entry) { return fetches(*entry.second); }) &&
+        std::none_of(waiting_.begin(), waiting_.end(),
+                     [&](const auto& transfer) { return fetches(*transfer); })) {
+      parts_.admission.drop_own(content);
+    }
   }
   if (running_.empty() && waiting_.empty())
     parts_.mesh.forget_all_but([](NodeId) { return false; });
@@ -147,6 +186,14 @@ void Transfers::on_bad_peer(const ContentId& content, NodeId peer, ChunkIndex ch
   report.set_chunk(chunk.value);
   report.set_reason(reason);
   owner_.send_to_tracker(message);
+}
+
+std::uint64_t Transfers::promised_to_others(const Transfer& transfer, std::uint64_t device) const {
+  std::uint64_t sum = 0;
+  for (const auto& [job, other] : running_) {
+    if (other.get() != &transfer) sum += other->promised(device);
+  }
+  return sum;
 }
 
 void Transfers::set_rate(const proto::RateLease& lease) {

@@ -30,9 +30,14 @@ class Transfers final : private Transfer::Owner {
   Transfers(const TransferParts& parts, Uploads& uploads, Owner& owner, Rng rng);
 
   void take_push(const proto::PushTask& task, const std::string& node_name);
+  // This node's ticket for a content, or a newer one.
+  void take_ticket(const ContentId& content, const std::string& ticket);
   void know_peers(const google::protobuf::RepeatedPtrField<proto::PeerAddress>& peers);
   void set_rate(const proto::RateLease& lease);
   void cancel(std::uint64_t job);
+  void cancel_all();
+  // It runs or waits.
+  bool has(std::uint64_t job) const;
   // Every 100 ms or so: checkpoints.
   void on_tick(Time now);
   // Progress of everything that runs goes to the tracker.
@@ -44,7 +49,7 @@ class Transfers final : private Transfer::Owner {
   SpaceFetch* fetch_of(const SpaceKey& space);
 
  private:
-  bool clashes(const Transfer& transfer) const;
+  const Transfer* rival_of(const Transfer& transfer) const;
   void begin_waiting();
   void report(Transfer& transfer);
   void remove_ended();
@@ -55,6 +60,7 @@ class Transfers final : private Transfer::Owner {
   void on_landed(Transfer& transfer, const proto::HoldingRecord& record) override;
   void on_bad_peer(const ContentId& content, NodeId peer, ChunkIndex chunk,
                    const std::string& reason) override;
+  std::uint64_t promised_to_others(const Transfer& transfer, std::uint64_t device) const override;
 
   TransferParts parts_;
   Uploads& uploads_;

@@ -25,8 +25,8 @@ struct Uploads::Opened {
 };
 
 Uploads::Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mesh,
-                 const ContentStore& contents, std::function<void(const ContentId&)> on_gone,
-                 Rng rng)
+                 const ContentStore& contents,
+                 std::function<void(const ContentId&, const Error&)> on_gone, Rng rng)
     : control_(control),
       disk_(disk),
       mesh_(mesh),
@@ -81,6 +81,7 @@ void Uploads::open_held(const ContentId& content) {
       data->file = std::move(*file);
       data->name = (*holding)->path();
       data->look_at_file_system();
+      data->watch();
       auto body = std::make_shared<ServeSource>();
       body->space = ChunkSpace(manifest->root_record.body);
       body->memory = std::move(manifest->body_bytes);
@@ -101,7 +102,7 @@ void Uploads::opened(const ContentId& content, Opened found) {
     log_warn("uploads", "a file that was held cannot be served any more",
              {{"content", content.short_hex()}, {"why", found.error->detail}});
     held_.erase(content);
-    on_gone_(content);
+    on_gone_(content, *found.error);
   } else {
     const SpaceKey body{content, true};
     const SpaceKey data{content, false};
@@ -124,7 +125,9 @@ void Uploads::opened(const ContentId& content, Opened found) {
 void Uploads::answer(NodeId peer, const SpaceKey& space) {
   const Shared& shared = shared_.at(space);
   SeedOffers* offers = offers_of(space);
-  mesh_.send_open(peer, space, /*wants=*/false, /*offers=*/offers != nullptr);
+  PeerMesh::Opening opening;
+  opening.offers = offers != nullptr;
+  mesh_.send_open(peer, space, opening);
   const std::uint32_t count = shared.source->space.count();
   if (shared.have == nullptr) {
     if (count > 0) mesh_.send_have(peer, space, {{0, count}});
@@ -194,6 +197,11 @@ void Uploads::on_peer_sent(NodeId peer, std::uint32_t payload_bytes) {
   grant();
 }
 
+void Uploads::forget(NodeId peer, const SpaceKey& space) {
+  if (SeedOffers* offers = offers_of(space)) offers->on_peer_left(peer);
+  offer();
+}
+
 void Uploads::on_peer_down(NodeId peer) {
   slots_.on_peer_left(peer);
   for (auto& [content, offers] : offers_) offers.on_peer_left(peer);
@@ -211,7 +219,11 @@ void Uploads::on_serve_failed(const ServeSourcePtr& source, const Error& why) {
              {{"content", content.short_hex()}, {"why", why.detail}});
     unshare({content, false});
     held_.erase(content);
-    on_gone_(content);
+    // Whoever counts on this node for a chunk must know at once that it has none any more.
+    for (const NodeId peer : mesh_.peers_up()) {
+      mesh_.send_close(peer, {content, false}, "not here any more");
+    }
+    on_gone_(content, why);
     return;
   }
 }

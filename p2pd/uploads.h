@@ -23,9 +23,10 @@ namespace p2p {
 
 class Uploads {
  public:
-  // `on_gone`: a file that was held is not what it was any more.
+  // `on_gone`: a file that was held is gone, or (corrupt) was written to.
   Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mesh,
-          const ContentStore& contents, std::function<void(const ContentId&)> on_gone, Rng rng);
+          const ContentStore& contents, std::function<void(const ContentId&, const Error&)> on_gone,
+          Rng rng);
   ~Uploads();
 
   // Contents that lie whole on this node.
@@ -37,6 +38,7 @@ class Uploads {
 
   // A peer's Open for a space that no fetch of ours deals with: answered with an Open and what we
   // have, or with a Close.
+  // The caller has seen to it that the peer may have the content.
   void on_peer_open(NodeId peer, const SpaceKey& space, bool wants);
   // What a receiver says of a space that this node has whole.
   void on_peer_have(NodeId peer, const SpaceKey& space, const std::vector<ChunkRun>& runs);
@@ -45,6 +47,8 @@ class Uploads {
   void on_peer_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range);
   void on_peer_sent(NodeId peer, std::uint32_t payload_bytes);
   void on_peer_down(NodeId peer);
+  // The peer gets nothing more of the space, unless it opens it again; what is queued still goes.
+  void forget(NodeId peer, const SpaceKey& space);
   void on_serve_failed(const ServeSourcePtr& source, const Error& why);
 
   // Payload of the data space granted to others since the start.
@@ -73,7 +77,7 @@ class Uploads {
   DiskPool& disk_;
   PeerMesh& mesh_;
   const ContentStore& contents_;
-  std::function<void(const ContentId&)> on_gone_;
+  std::function<void(const ContentId&, const Error&)> on_gone_;
   Rng rng_;
   UploadSlots slots_{UploadSettings{}};
   std::map<ContentId, SeedOffers> offers_;  // of data spaces that were whole before anybody asked

@@ -15,10 +15,11 @@ void AgentSession::send(const proto::TrackerMessage& message) {
   connection_->send(FrameType::control, 0, message.SerializeAsString());
 }
 
-void AgentSession::refuse(const Error& why) {
+void AgentSession::refuse(const Error& why, bool removed) {
   proto::TrackerMessage message;
   message.mutable_refusal()->set_code(std::string(to_string(why.code)));
   message.mutable_refusal()->set_detail(why.detail);
+  message.mutable_refusal()->set_removed(removed);
   send(message);
   refused_ = true;
   connection_->close_after_sending();

@@ -33,9 +33,9 @@ class AgentSession final : public Connection::Handler {
 
   void start() { connection_->start(this); }
   void send(const proto::TrackerMessage& message);
-  // Says why, then closes. The owner hears nothing more and may destroy the session: the connection
-  // looks after itself.
-  void refuse(const Error& why);
+  // Says why, and whether it is because the node was removed, then closes. The owner hears nothing
+  // more and may destroy the session: the connection looks after itself.
+  void refuse(const Error& why, bool removed = false);
   void close() { connection_->close(); }
 
   std::optional<NodeId> node() const { return node_; }

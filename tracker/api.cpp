@@ -84,11 +84,12 @@ bool read_body(const Exchange& exchange, Message& message) {
 
 }  // namespace
 
-Api::Api(Registry& registry, Catalogue& catalogue, Enrolment& enrolment, Journal& journal,
-         DiskPool& disk, boost::asio::io_context& loop, JobBoard& board)
+Api::Api(Registry& registry, Catalogue& catalogue, Enrolment& enrolment, Removal& removal,
+         Journal& journal, DiskPool& disk, boost::asio::io_context& loop, JobBoard& board)
     : registry_(registry),
       catalogue_(catalogue),
       enrolment_(enrolment),
+      removal_(removal),
       journal_(journal),
       disk_(disk),
       loop_(loop),
@@ -117,6 +118,7 @@ const std::vector<Api::Route>& Api::routes() {
       {"POST", {"v1", "tokens"}, &Api::create_token},
       {"GET", {"v1", "nodes"}, &Api::list_nodes},
       {"GET", {"v1", "nodes", "*"}, &Api::show_node},
+      {"DELETE", {"v1", "nodes", "*"}, &Api::remove_node},
       {"POST", {"v1", "nodes", "*", "labels"}, &Api::label_node},
       {"GET", {"v1", "files"}, &Api::list_files},
       {"GET", {"v1", "files", "*", "*"}, &Api::show_file},
@@ -263,6 +265,13 @@ void Api::show_node(const Exchange& exchange, const std::vector<std::string>& pa
   reply(exchange, node_view(*node, FilesHeld(catalogue_, board_).of(*node)));
 }
 
+void Api::remove_node(const Exchange& exchange, const std::vector<std::string>& parts) {
+  removal_.remove(parts[2], wall_now(), [exchange](const Result<proto::RemovedNode>& removed) {
+    if (!removed) return reply(exchange, removed.error());
+    reply(exchange, *removed);
+  });
+}
+
 void Api::label_node(const Exchange& exchange, const std::vector<std::string>& parts) {
   NodeEntry* node = registry_.find(parts[2]);
   if (node == nullptr) return reply(exchange, Registry::unknown_node(parts[2]));
@@ -289,6 +298,7 @@ proto::File Api::file_view(const proto::FileRecord* file,
     view.set_published_by(file->published_by());
     view.set_published_at(rfc3339(from_unix_seconds(file->published_unix())));
     view.set_latest(catalogue_.is_latest(*file));
+    view.set_withdrawn(file->withdrawn());
   }
   view.set_content_id(id.hex());
   view.set_total_bytes(content.total_bytes());

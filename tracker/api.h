@@ -14,13 +14,14 @@
 #include "tracker/enrolment.h"
 #include "tracker/job_board.h"
 #include "tracker/registry.h"
+#include "tracker/removal.h"
 
 namespace p2p {
 
 class Api {
  public:
-  Api(Registry& registry, Catalogue& catalogue, Enrolment& enrolment, Journal& journal,
-      DiskPool& disk, boost::asio::io_context& loop, JobBoard& board);
+  Api(Registry& registry, Catalogue& catalogue, Enrolment& enrolment, Removal& removal,
+      Journal& journal, DiskPool& disk, boost::asio::io_context& loop, JobBoard& board);
 
   // Who the client is; denied unless it is an administrator of this cluster.
   Result<std::string> authenticate(const SSL* ssl) const;
@@ -43,6 +44,7 @@ class Api {
   void create_token(const Exchange& exchange, const std::vector<std::string>& parts);
   void list_nodes(const Exchange& exchange, const std::vector<std::string>& parts);
   void show_node(const Exchange& exchange, const std::vector<std::string>& parts);
+  void remove_node(const Exchange& exchange, const std::vector<std::string>& parts);
   void label_node(const Exchange& exchange, const std::vector<std::string>& parts);
   void list_files(const Exchange& exchange, const std::vector<std::string>& parts);
   void show_file(const Exchange& exchange, const std::vector<std::string>& parts);
@@ -70,6 +72,7 @@ class Api {
   Registry& registry_;
   Catalogue& catalogue_;
   Enrolment& enrolment_;
+  Removal& removal_;
   Journal& journal_;
   DiskPool& disk_;
   boost::asio::io_context& loop_;

@@ -118,13 +118,27 @@ void Catalogue::add_content(const proto::ContentRecord& content, StateBatch& bat
   batch.put(content_key(*id), content.SerializeAsString());
 }
 
+void Catalogue::withdraw(const ContentId& id, const std::string& why, StateBatch& batch) {
+  for (auto& [name, versions] : names_) {
+    for (auto& [version, file] : versions) {
+      if (file.content_id() != id.digest.view() || !file.withdrawn().empty()) continue;
+      file.set_withdrawn(why);
+      batch.put(file_key(file), file.SerializeAsString());
+    }
+  }
+}
+
 const proto::FileRecord* Catalogue::find(const FileName& name) const {
   const auto found = names_.find(plain_name(name));
   if (found == names_.end() || found->second.empty()) return nullptr;
   if (!name.version || *name.version == kLatestVersion) {
-    const auto last = std::max_element(
-        found->second.begin(), found->second.end(),
-        [](const auto& a, const auto& b) { return a.second.sequence() < b.second.sequence(); });
+    const auto last = std::max_element(found->second.begin(), found->second.end(),
+                                       [](const auto& a, const auto& b) {
+                                         const bool a_counts = a.second.withdrawn().empty();
+                                         if (a_counts != b.second.withdrawn().empty())
+                                           return !a_counts;
+                                         return a.second.sequence() < b.second.sequence();
+                                       });
     return &last->second;
   }
   const auto version = found->second.find(*name.version);
@@ -137,7 +151,8 @@ const proto::ContentRecord* Catalogue::content(const ContentId& id) const {
 }
 
 bool Catalogue::is_latest(const proto::FileRecord& file) const {
-  return find(FileName{file.domain(), file.name(), std::nullopt}) == &file;
+  return file.withdrawn().empty() &&
+         find(FileName{file.domain(), file.name(), std::nullopt}) == &file;
 }
 
 const proto::FileRecord* Catalogue::name_of(const ContentId& id) const {

@@ -32,7 +32,10 @@ class Catalogue {
                const std::string& published_by, WallTime now, StateBatch& batch);
   void add_content(const proto::ContentRecord& content, StateBatch& batch);
 
-  // "latest" or no version: the last published.
+  // Every version with this content can be had from nobody any more.
+  void withdraw(const ContentId& id, const std::string& why, StateBatch& batch);
+
+  // "latest" or no version: the last published that is not withdrawn, or the last of all.
   const proto::FileRecord* find(const FileName& name) const;
   const proto::ContentRecord* content(const ContentId& id) const;
   bool is_latest(const proto::FileRecord& file) const;

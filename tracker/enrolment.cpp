@@ -5,11 +5,12 @@
 namespace p2p {
 
 Result<proto::Certificate> Enrolment::certificate_for(const std::string& node_id,
+                                                      const std::string& name,
                                                       const std::string& csr_pem,
                                                       WallTime now) const {
   CertificateSpec spec;
   spec.csr_pem = csr_pem;
-  spec.identity = {cluster_.id, Role::agent, node_id};
+  spec.identity = {cluster_.id, Role::agent, node_id, name};
   spec.not_before = now - kClockSkewAllowance;
   spec.not_after = now + kAgentCertificateLife;
   auto leaf = issue(cluster_.intermediate, spec);
@@ -23,7 +24,7 @@ Result<proto::Certificate> Enrolment::certificate_for(const std::string& node_id
 void Enrolment::join(const proto::JoinRequest& request, WallTime now,
                      std::function<void(Result<proto::JoinReply>)> done) {
   // The request is tried first: a token is not used up by a broken one.
-  auto probe = certificate_for("00000000-0000-4000-8000-000000000000", request.csr_pem(), now);
+  auto probe = certificate_for("00000000-0000-4000-8000-000000000000", "", request.csr_pem(), now);
   if (!probe) return done(probe.error());
 
   Registry::Join join;
@@ -38,7 +39,7 @@ void Enrolment::join(const proto::JoinRequest& request, WallTime now,
              {{"name", join.name}, {"token", join.token_id}, {"reason", node.error().detail}});
     return done(node.error());
   }
-  auto certificate = certificate_for(node->id(), request.csr_pem(), now);
+  auto certificate = certificate_for(node->id(), node->name(), request.csr_pem(), now);
   if (!certificate) return done(certificate.error());
 
   proto::JoinReply reply;
@@ -56,10 +57,11 @@ void Enrolment::join(const proto::JoinRequest& request, WallTime now,
 
 Result<proto::Certificate> Enrolment::renew(NodeId node, const std::string& csr_pem,
                                             WallTime now) const {
-  if (registry_.find(node) == nullptr) {
+  const NodeEntry* entry = registry_.find(node);
+  if (entry == nullptr) {
     return Error{Errc::denied, "node " + node.str() + " is not in this cluster any more"};
   }
-  return certificate_for(node.str(), csr_pem, now);
+  return certificate_for(node.str(), entry->record.name(), csr_pem, now);
 }
 
 }  // namespace p2p

@@ -27,8 +27,8 @@ class Enrolment {
   Result<proto::Certificate> renew(NodeId node, const std::string& csr_pem, WallTime now) const;
 
  private:
-  Result<proto::Certificate> certificate_for(const std::string& node_id, const std::string& csr_pem,
-                                             WallTime now) const;
+  Result<proto::Certificate> certificate_for(const std::string& node_id, const std::string& name,
+                                             const std::string& csr_pem, WallTime now) const;
 
   Cluster cluster_;
   Registry& registry_;

@@ -16,6 +16,8 @@ namespace {
 // Watchers hear of a job at least this often, so that they can tell a quiet job from a dead
 // tracker.
 constexpr Duration kHeartbeat = std::chrono::seconds(2);
+// After a job's end its source's last report of bytes sent may still be on its way.
+constexpr std::chrono::milliseconds kLastReports{1000};
 
 // Of what an agent says: records and answers have limits, too.
 constexpr std::size_t kMaxDetailBytes = 1000;
@@ -38,14 +40,17 @@ TaskReport report_from(const proto::TaskUpdate& update) {
 }  // namespace
 
 JobBoard::JobBoard(boost::asio::io_context& loop, Registry& registry, Catalogue& catalogue,
-                   Journal& journal, DiskPool& disk, Agents& agents, Rng rng)
+                   TicketOffice& tickets, Journal& journal, DiskPool& disk, Agents& agents, Rng rng,
+                   const SourceLossRules& loss_rules)
     : loop_(loop),
       registry_(registry),
       catalogue_(catalogue),
+      tickets_(tickets),
       journal_(journal),
       disk_(disk),
       agents_(agents),
-      rng_(rng) {}
+      rng_(rng),
+      loss_rules_(loss_rules) {}
 
 Status JobBoard::load(StateStore& store, WallTime now) {
   auto stored = load_jobs(store);
@@ -75,6 +80,7 @@ Status JobBoard::load(StateStore& store, WallTime now) {
         if (reserved) job.reserved = *reserved;
       }
     }
+    if (!job.finished()) fail_removed(job, now);
     if (!job.finished() && job.record.state() == kRunning) {
       for (const TaskStatus& task : job.shown().tasks()) {
         if (!is_final(task.state)) swarms_[content_of(job)].on_wants(task.node);
@@ -204,17 +210,18 @@ void JobBoard::on_agent_offline(NodeId node, WallTime now) {
 
 void JobBoard::on_task_update(NodeId node, const proto::TaskUpdate& update, WallTime now) {
   const auto found = jobs_.find(JobId{update.job()});
-  if (found == jobs_.end()) return;
-  BoardJob& job = found->second;
   const TaskReport report = report_from(update);
-  if (!is_final(report.state) && is_over(job, node)) {
-    // It was away when the task was cancelled or expired.
+  if (!is_final(report.state) && (found == jobs_.end() || is_over(found->second, node))) {
+    // It was away when the task was cancelled or expired, or it has a part of a job that nobody
+    // remembers.
     proto::TrackerMessage message;
     message.mutable_cancel()->set_job(update.job());
     return agents_.send(node, message);
   }
-  if (job.finished()) return;
+  if (found == jobs_.end() || found->second.finished()) return;
+  BoardJob& job = found->second;
   meter(job, node, update.bytes_done(), monotonic_now());
+  note_lacking(job, node, update.chunks_without_holder());
   job.changed = true;
   if (job.record.state() == kPreparing && job.source && job.source->index_of(node)) {
     if (report.state == TaskState::succeeded) {
@@ -352,8 +359,15 @@ void JobBoard::store_tasks(BoardJob& job, StateBatch& batch) {
 }
 
 void JobBoard::on_tick(WallTime now) {
+  renew_tickets(now);
+  withdraw_what_is_lost(now);
   for (auto& [id, job] : jobs_) {
-    if (job.finished()) continue;
+    if (job.finished()) {
+      const bool reported =
+          unix_millis(now) - job.record.finished_unix_ms() >= kLastReports.count();
+      if (reported && !job.source_sent) job.source_sent = source_bytes_sent(job);
+      continue;
+    }
     if (job.source) job.source->on_tick(now);
     if (job.targets && job.record.state() == kRunning) job.targets->on_tick(now);
     perform(job, now);

@@ -13,6 +13,7 @@
 
 #include "core/base/rng.h"
 #include "core/jobs/job.h"
+#include "core/swarm/source_loss.h"
 #include "core/swarm/swarm.h"
 #include "io/disk/disk_pool.h"
 #include "proto/api.pb.h"
@@ -22,6 +23,7 @@
 #include "tracker/job_records.h"
 #include "tracker/journal.h"
 #include "tracker/registry.h"
+#include "tracker/ticket_office.h"
 
 namespace p2p {
 
@@ -43,6 +45,9 @@ struct BoardJob {
   };
   std::map<NodeId, Meter> meters;
   std::map<NodeId, std::uint64_t> uploads_before;  // what others had sent of the content before
+  // Bytes that the source sent, once the job has ended and the last reports are in: another push of
+  // the same content must not count for this one.
+  std::optional<std::uint64_t> source_sent;
   std::vector<TaskState> stored_states;
   bool changed = true;  // since watchers were last told
   Time told{};          // when watchers were last told
@@ -63,7 +68,8 @@ class JobBoard {
   };
 
   JobBoard(boost::asio::io_context& loop, Registry& registry, Catalogue& catalogue,
-           Journal& journal, DiskPool& disk, Agents& agents, Rng rng);
+           TicketOffice& tickets, Journal& journal, DiskPool& disk, Agents& agents, Rng rng,
+           const SourceLossRules& loss_rules = {});
 
   Status load(StateStore& store, WallTime now);
 
@@ -75,6 +81,8 @@ class JobBoard {
 
   void on_agent_online(NodeId node, WallTime now);
   void on_agent_offline(NodeId node, WallTime now);
+  // Its unfinished tasks fail, and nobody is told of it any more. How many tasks that were.
+  std::uint32_t on_node_removed(NodeId node, WallTime now);
   void on_task_update(NodeId node, const proto::TaskUpdate& update, WallTime now);
   void on_body_piece(NodeId node, const proto::BodyPiece& piece);
   void on_holdings(NodeId node, const proto::Holdings& holdings);
@@ -106,12 +114,20 @@ class JobBoard {
   void perform_source(BoardJob& job, WallTime now);
   void perform_targets(BoardJob& job, WallTime now);
   void offer_push(BoardJob& job, const Job::Offer& offer);
+  void renew_tickets(WallTime now);
+  void fail_removed(BoardJob& job, WallTime now);
   void add_peers(const BoardJob& job, NodeId node, std::vector<Swarm::Member> members,
                  google::protobuf::RepeatedPtrField<proto::PeerAddress>* out) const;
   void take_published(BoardJob& job, NodeId node, const proto::TaskUpdate& update);
   void on_manifest_stored(JobId id, NodeId node, TaskReport report, proto::ContentRecord content,
                           Status stored);
   void finish(BoardJob& job, WallTime now);
+  void on_source_lost(NodeId node, const ContentId& content, const proto::Holding& holding);
+  void note_lacking(const BoardJob& job, NodeId node, std::uint32_t chunks_without_holder);
+  void note_source_removed(const BoardJob& job, NodeId node);
+  void withdraw_what_is_lost(WallTime now);
+  void withdraw(const ContentId& content, const std::string& why, WallTime now);
+  std::size_t seeds_of(const ContentId& content) const;
   static bool is_over(const BoardJob& job, NodeId node);
   void meter(BoardJob& job, NodeId node, std::uint64_t bytes, Time now);
   void store_tasks(BoardJob& job, StateBatch& batch);
@@ -121,6 +137,7 @@ class JobBoard {
   boost::asio::io_context& loop_;
   Registry& registry_;
   Catalogue& catalogue_;
+  TicketOffice& tickets_;
   Journal& journal_;
   DiskPool& disk_;
   Agents& agents_;
@@ -128,6 +145,12 @@ class JobBoard {
   std::map<JobId, BoardJob> jobs_;
   std::uint64_t last_number_ = 0;
   std::map<ContentId, Swarm> swarms_;
+  const SourceLossRules loss_rules_;
+  struct Lost {
+    SourceLoss rule;
+    std::string why;
+  };
+  std::map<ContentId, Lost> lost_;  // contents of which a holder was lost
   std::map<std::pair<NodeId, ContentId>, std::string> bodies_;  // arriving in pieces
   struct Upload {
     std::uint64_t last_report = 0;

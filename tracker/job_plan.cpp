@@ -59,6 +59,7 @@ Status JobBoard::plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now
   record.set_targets(spec.targets());
   record.set_path(spec.path());
   record.set_limit_bytes_per_second(spec.limit_bytes_per_second());
+  record.set_allocate(spec.allocate());
   record.set_target_count(static_cast<std::uint32_t>(targets->size()));
   const std::uint64_t ttl =
       spec.offline_ttl_seconds() == 0 ? kDefaultOfflineTtl : spec.offline_ttl_seconds();
@@ -80,6 +81,9 @@ Status JobBoard::plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now
       const proto::FileRecord* file = catalogue_.find(*name);
       if (file == nullptr) return Catalogue::unknown_file(name->str());
       record.set_file_name(file->domain() + "/" + file->name() + "@" + file->version());
+      if (!file->withdrawn().empty()) {
+        return Error{Errc::unavailable, record.file_name() + " was " + file->withdrawn()};
+      }
       content = catalogue_.content(*ContentId::from_raw(file->content_id()));
     } else {
       content = catalogue_.content(std::get<ContentId>(*source));

@@ -1,6 +1,8 @@
 // The part of the board that knows who holds what, and tells nodes about each other.
+#include <algorithm>
 #include <utility>
 
+#include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
 #include "tracker/job_board.h"
 
@@ -10,6 +12,11 @@ void JobBoard::offer_push(BoardJob& job, const Job::Offer& offer) {
   const ContentId content = content_of(job);
   const auto* record = catalogue_.content(content);
   auto root_record = catalogue_.read_root_record(content);
+  auto ticket = tickets_.issue(offer.node, content, wall_now());
+  if (!ticket) {
+    job.targets->on_node_lost(offer.node, ticket.error().detail, wall_now());
+    return;
+  }
   if (record == nullptr || !root_record) {
     job.targets->on_impossible(root_record ? "the content is unknown" : root_record.error().detail,
                                wall_now());
@@ -21,10 +28,40 @@ void JobBoard::offer_push(BoardJob& job, const Job::Offer& offer) {
   push.set_root_record(*root_record);
   push.set_path(job.record.path());
   push.set_original_name(record->original_name());
+  push.set_ticket(*std::move(ticket));
   push.set_rate_bytes_per_second(offer.bytes_per_second);
+  push.set_allocate(job.record.allocate());
   const auto members = swarms_[content].handout(offer.node, HandoutRules{}, rng_);
   add_peers(job, offer.node, members, push.mutable_peers());
   agents_.send(offer.node, message);
+}
+
+// A task that still runs when half of its ticket's life is over gets another one. A node that is
+// away gets it with the offer when it comes back.
+void JobBoard::renew_tickets(WallTime now) {
+  const std::vector<TicketOffice::Holder> due = tickets_.take_due(now);
+  if (due.empty()) return;
+  std::vector<const BoardJob*> running;
+  for (const auto& [id, job] : jobs_) {
+    if (!job.finished() && job.targets) running.push_back(&job);
+  }
+  for (const auto& [node, content] : due) {
+    const bool needed = std::any_of(running.begin(), running.end(), [&](const BoardJob* job) {
+      const auto index = content_of(*job) == content ? job->targets->index_of(node) : std::nullopt;
+      return index && !is_final(job->targets->tasks()[*index].state) &&
+             job->targets->is_online(node);
+    });
+    if (!needed) continue;
+    auto ticket = tickets_.issue(node, content, now);
+    if (!ticket) {
+      log_error("jobs", "a ticket cannot be renewed", {{"why", ticket.error().detail}});
+      continue;
+    }
+    proto::TrackerMessage message;
+    message.mutable_ticket()->set_content_id(std::string(content.digest.view()));
+    message.mutable_ticket()->set_ticket(*std::move(ticket));
+    agents_.send(node, message);
+  }
 }
 
 void JobBoard::add_peers(const BoardJob&, NodeId node, std::vector<Swarm::Member> members,
@@ -54,6 +91,7 @@ void JobBoard::on_holdings(NodeId node, const proto::Holdings& holdings) {
         holding.complete() && (before == swarm.holders().end() || !before->second.complete);
     if (holding.gone()) {
       swarm.on_gone(node);
+      on_source_lost(node, *content, holding);
       continue;
     }
     // Enough is enough: ten thousand nodes that land must not tell each other, one by one.
@@ -91,6 +129,7 @@ void JobBoard::on_upload(NodeId node, const proto::UploadReport& report) {
 
 std::uint64_t JobBoard::source_bytes_sent(const BoardJob& job) const {
   if (!job.targets) return 0;
+  if (job.source_sent) return *job.source_sent;
   std::uint64_t sum = 0;
   const ContentId content = content_of(job);
   for (auto it = uploads_.lower_bound({content, NodeId{}});

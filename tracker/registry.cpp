@@ -1,7 +1,10 @@
 #include "tracker/registry.h"
 
+#include <algorithm>
+
 #include "core/base/units.h"
 #include "core/model/node_set.h"
+#include "io/identity/cluster.h"
 #include "io/identity/token.h"
 #include "io/runtime/wall_clock.h"
 
@@ -39,6 +42,7 @@ Result<Registry> Registry::load(StateStore& store) {
       return false;
     }
     if (!record.removed()) registry.by_name_[record.name()] = *id;
+    registry.deny_version_ = std::max(registry.deny_version_, record.deny_version());
     NodeEntry node;
     node.id = *id;
     node.record = std::move(record);
@@ -75,6 +79,22 @@ NodeEntry* Registry::find(const std::string& name_or_id) {
   }
   if (const auto id = NodeId::parse(name_or_id)) return find(*id);
   return nullptr;
+}
+
+const NodeEntry* Registry::find_removed(const std::string& name_or_id) const {
+  const auto id = NodeId::parse(name_or_id);
+  const NodeEntry* last = nullptr;
+  for (const auto& [node_id, node] : nodes_) {
+    if (!node.record.removed()) continue;
+    if (node.record.name() != name_or_id && !(id && *id == node_id)) continue;
+    if (last == nullptr || last->record.deny_version() < node.record.deny_version()) last = &node;
+  }
+  return last;
+}
+
+std::string Registry::name_of(NodeId id) const {
+  const auto found = nodes_.find(id);
+  return found == nodes_.end() ? id.str() : found->second.record.name();
 }
 
 Error Registry::unknown_node(const std::string& name) {
@@ -146,6 +166,29 @@ Result<proto::NodeRecord> Registry::join(const Join& request, WallTime now, Stat
   nodes_.emplace(*id, std::move(node));
   by_name_[record.name()] = *id;
   return record;
+}
+
+void Registry::remove(NodeEntry& node, WallTime now, StateBatch& batch) {
+  deny_version_ = std::max(deny_version_ + 1,
+                           static_cast<std::uint64_t>(std::max<std::int64_t>(0, unix_millis(now))));
+  by_name_.erase(node.record.name());
+  node.online = false;
+  node.record.set_removed(true);
+  node.record.set_removed_unix(unix_seconds(now));
+  node.record.set_deny_version(deny_version_);
+  batch.put(node_key(node.record.id()), node.record.SerializeAsString());
+}
+
+DenyList Registry::deny_list(WallTime now) const {
+  DenyList list;
+  list.version = deny_version_;
+  list.issued = now;
+  for (const auto& [id, node] : nodes_) {
+    if (!node.record.removed()) continue;
+    const WallTime removed = from_unix_seconds(node.record.removed_unix());
+    if (now < removed + kAgentCertificateLife + kClockSkewAllowance) list.nodes.insert(id);
+  }
+  return list;
 }
 
 Status Registry::set_labels(NodeEntry& node, const std::map<std::string, std::string>& labels,

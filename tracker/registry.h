@@ -13,6 +13,7 @@
 #include "core/base/result.h"
 #include "core/base/time.h"
 #include "core/model/target_expression.h"
+#include "io/identity/deny_list.h"
 #include "io/state/state_store.h"
 #include "proto/records.pb.h"
 
@@ -39,6 +40,10 @@ class Registry {
   const NodeEntry* find(NodeId id) const;
   // By name, or by the UUID's text. Removed nodes are not found.
   NodeEntry* find(const std::string& name_or_id);
+  // The same among removed ones; of several with that name the one that was removed last.
+  const NodeEntry* find_removed(const std::string& name_or_id) const;
+  // Also of a removed node; its id when there never was such a node.
+  std::string name_of(NodeId id) const;
   // Names the node and says how to list those that exist.
   static Error unknown_node(const std::string& name);
   const std::map<NodeId, NodeEntry>& nodes() const { return nodes_; }
@@ -52,6 +57,13 @@ class Registry {
     std::map<std::string, std::string> labels;
   };
   Result<proto::NodeRecord> join(const Join& request, WallTime now, StateBatch& batch);
+  // The node's name is free from now on, its id is never given again.
+  void remove(NodeEntry& node, WallTime now, StateBatch& batch);
+  // Rises with each removal, also across a restored backup: it is at least the time in
+  // milliseconds.
+  std::uint64_t deny_version() const { return deny_version_; }
+  // Removed nodes whose certificates may still be valid at `now`.
+  DenyList deny_list(WallTime now) const;
   Status set_labels(NodeEntry& node, const std::map<std::string, std::string>& labels,
                     StateBatch& batch);
 
@@ -59,6 +71,7 @@ class Registry {
   std::map<NodeId, NodeEntry> nodes_;
   std::map<std::string, NodeId> by_name_;
   std::map<std::string, proto::TokenRecord> tokens_;
+  std::uint64_t deny_version_ = 0;
 };
 
 }  // namespace p2p

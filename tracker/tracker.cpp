@@ -40,8 +40,10 @@ Result<std::unique_ptr<Tracker>> Tracker::open(const TrackerSettings& settings) 
   if (!registry) return registry.error();
   auto catalogue = Catalogue::load(**store, settings.data + "/manifests");
   if (!catalogue) return catalogue.error();
-  Loaded loaded{std::move(*cluster), std::move(*credentials), std::move(*store),
-                std::move(*registry), std::move(*catalogue)};
+  auto signer = StatementSigner::make(*credentials);
+  if (!signer) return signer.error();
+  Loaded loaded{std::move(*cluster), std::move(*credentials), std::move(*signer),
+                std::move(*store),   std::move(*registry),    std::move(*catalogue)};
   std::unique_ptr<Tracker> tracker(new Tracker(settings, std::move(loaded)));
   if (const Status started = tracker->start(); !started) return started.error();
   return tracker;
@@ -56,8 +58,11 @@ Tracker::Tracker(const TrackerSettings& settings, Loaded loaded)
       journal_(loop_, *store_),
       disk_(2, 1000, "disk"),
       enrolment_(std::move(loaded.cluster), registry_, journal_),
-      board_(loop_, registry_, catalogue_, journal_, disk_, *this, Rng(random_seed())),
-      api_(registry_, catalogue_, enrolment_, journal_, disk_, loop_, board_),
+      tickets_(loaded.signer, enrolment_.cluster().id, registry_),
+      board_(loop_, registry_, catalogue_, tickets_, journal_, disk_, *this, Rng(random_seed())),
+      removal_(std::move(loaded.signer), enrolment_.cluster().id, registry_, board_, journal_,
+               *this),
+      api_(registry_, catalogue_, enrolment_, removal_, journal_, disk_, loop_, board_),
       listener_(loop_),
       timer_(loop_),
       signals_(loop_, SIGINT, SIGTERM) {}
@@ -75,6 +80,10 @@ Status Tracker::make_contexts() {
   if (!api) return api.error();
   agent_tls_ = std::move(*agents);
   api_tls_ = std::move(*api);
+  auto signer = StatementSigner::make(credentials_);
+  if (!signer) return signer.error();
+  tickets_.set_signer(*signer);
+  removal_.set_signer(std::move(*signer));
   return {};
 }
 
@@ -186,10 +195,11 @@ void Tracker::on_session_open(AgentSession& session) {
   if (!session.node()) return;
   const NodeId id = *session.node();
   if (registry_.find(id) == nullptr) {
+    const NodeEntry* removed = registry_.find_removed(id.str());
     log_warn("agents", "a node that is not in this cluster any more was refused",
-             {{"node", id.str()}, {"peer", session.peer()}});
-    return refuse(session,
-                  Error{Errc::denied, "this node was removed from the cluster: join again"});
+             {{"node", registry_.name_of(id)}, {"id", id.str()}, {"peer", session.peer()}});
+    session.refuse(removed_error(removed), /*removed=*/true);
+    return forget(session);
   }
   // A newer connection of the same node replaces an older one that has not noticed its end yet.
   if (const auto old = by_node_.find(id); old != by_node_.end()) {
@@ -220,6 +230,11 @@ void Tracker::greet(AgentSession& session, const proto::AgentHello& hello) {
   message.mutable_welcome()->set_epoch(1);
   *message.mutable_welcome()->mutable_labels() = node->record.labels();
   session.send(message);
+  if (std::string list = removal_.newer_than(hello.deny_version(), wall_now()); !list.empty()) {
+    proto::TrackerMessage news;
+    news.set_deny_list(std::move(list));
+    session.send(news);
+  }
   log_info("agents", "node online",
            {{"node", node->record.name()}, {"address", node->address}, {"version", node->version}});
 }
@@ -265,11 +280,13 @@ void Tracker::on_session_message(AgentSession& session, const proto::AgentMessag
       board_.on_body_piece(id, message.body());
       break;
     case Kind::kReport:
-      log_warn("agents", "a node was reported by another one",
-               {{"reporter", node->record.name()},
-                {"about", message.report().node_id()},
-                {"chunk", message.report().chunk()},
-                {"reason", message.report().reason()}});
+      log_warn(
+          "agents", "a node was reported by another one",
+          {{"reporter", node->record.name()},
+           {"about", message.report().node_id()},
+           {"chunk",
+            message.report().content_id().empty() ? "-" : std::to_string(message.report().chunk())},
+           {"reason", message.report().reason()}});
       break;
     case Kind::kRenew: {
       proto::TrackerMessage answer;
@@ -342,6 +359,27 @@ void Tracker::end_silent_sessions(Time now) {
     on_session_closed(*session,
                       Error{Errc::timed_out, session->peer() + ": said nothing for 30 s"});
   }
+}
+
+std::uint32_t Tracker::send_to_all(const proto::TrackerMessage& message) {
+  std::uint32_t count = 0;
+  for (const auto& [id, session] : by_node_) {
+    const NodeEntry* node = registry_.find(id);
+    if (node == nullptr || !node->online) continue;
+    session->send(message);
+    ++count;
+  }
+  return count;
+}
+
+void Tracker::end_removed(NodeId node) {
+  const auto found = by_node_.find(node);
+  if (found == by_node_.end()) return;
+  AgentSession& session = *found->second;
+  by_node_.erase(found);
+  board_.on_agent_offline(node, wall_now());
+  session.refuse(removed_error(registry_.find_removed(node.str())), /*removed=*/true);
+  forget(session);
 }
 
 void Tracker::send(NodeId node, const proto::TrackerMessage& message) {

@@ -24,6 +24,8 @@
 #include "tracker/job_board.h"
 #include "tracker/journal.h"
 #include "tracker/registry.h"
+#include "tracker/removal.h"
+#include "tracker/ticket_office.h"
 
 namespace p2p {
 
@@ -36,7 +38,9 @@ struct TrackerSettings {
 
 // Everything happens on the thread that calls run(); one store thread writes, one pool reads and
 // writes manifests.
-class Tracker final : private AgentSession::Owner, private JobBoard::Agents {
+class Tracker final : private AgentSession::Owner,
+                      private JobBoard::Agents,
+                      private Removal::Agents {
  public:
   static Result<std::unique_ptr<Tracker>> open(const TrackerSettings& settings);
   ~Tracker();
@@ -48,6 +52,7 @@ class Tracker final : private AgentSession::Owner, private JobBoard::Agents {
   struct Loaded {
     Cluster cluster;
     Credentials credentials;
+    StatementSigner signer;
     std::unique_ptr<StateStore> store;
     Registry registry;
     Catalogue catalogue;
@@ -68,6 +73,8 @@ class Tracker final : private AgentSession::Owner, private JobBoard::Agents {
   void on_session_message(AgentSession& session, const proto::AgentMessage& message) override;
   void on_session_closed(AgentSession& session, const Error& why) override;
   void send(NodeId node, const proto::TrackerMessage& message) override;
+  std::uint32_t send_to_all(const proto::TrackerMessage& message) override;
+  void end_removed(NodeId node) override;
 
   TrackerSettings settings_;
   boost::asio::io_context loop_{1};
@@ -78,7 +85,9 @@ class Tracker final : private AgentSession::Owner, private JobBoard::Agents {
   Journal journal_;
   DiskPool disk_;
   Enrolment enrolment_;
+  TicketOffice tickets_;
   JobBoard board_;
+  Removal removal_;
   std::optional<TlsContext> agent_tls_;
   std::optional<TlsContext> api_tls_;
   Api api_;

@@ -17,7 +17,7 @@ double seconds_between(WallTime from, WallTime to) {
 proto::Task task_view(const TaskStatus& task, const BoardJob& job, const Registry& registry) {
   proto::Task view;
   const NodeEntry* node = registry.find(task.node);
-  view.set_node(node == nullptr ? task.node.str() : node->record.name());
+  view.set_node(registry.name_of(task.node));
   view.set_state(std::string(to_string(task.state)));
   view.set_online(node != nullptr && node->online);
   std::string detail = task.detail;
@@ -56,8 +56,7 @@ void set_spec(const BoardJob& job, const Registry& registry, proto::Job& view) {
   if (record.kind() == "publish") {
     auto& publish = *view.mutable_publish();
     const auto node = NodeId::parse(record.publish_node());
-    const NodeEntry* entry = node ? registry.find(*node) : nullptr;
-    publish.set_node(entry == nullptr ? record.publish_node() : entry->record.name());
+    publish.set_node(node ? registry.name_of(*node) : record.publish_node());
     publish.set_path(record.source().substr(record.source().find(":/") + 1));
     publish.set_name(record.name());
     return;

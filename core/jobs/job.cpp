@@ -104,9 +104,21 @@ void Job::on_cancel(WallTime now) {
   }
 }
 
+void Job::on_node_lost(NodeId node, const std::string& why, WallTime now) {
+  const auto index = index_of(node);
+  if (!index) return;
+  presence_[*index] = {false, now};
+  if (is_final(tasks_[*index].state)) return;
+  finish(*index, TaskState::failed, why, now);
+  shares_due_ = true;
+  now_ = now;
+}
+
 void Job::on_impossible(const std::string& why, WallTime now) {
   for (std::size_t i = 0; i < tasks_.size(); ++i) {
-    if (!is_final(tasks_[i].state)) finish(i, TaskState::failed, why, now);
+    if (is_final(tasks_[i].state)) continue;
+    if (tasks_[i].state != TaskState::queued) effects_.push_back(Withdraw{tasks_[i].node});
+    finish(i, TaskState::failed, why, now);
   }
 }
 

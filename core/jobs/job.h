@@ -80,7 +80,9 @@ class Job {
   // A report for a task that is final already, or for another node, changes nothing.
   void on_report(NodeId node, const TaskReport& report, WallTime now);
   void on_cancel(WallTime now);
-  // The job cannot begin: every task fails for the same reason.
+  // The node's task fails, whatever the node says of it; nothing is sent to the node.
+  void on_node_lost(NodeId node, const std::string& why, WallTime now);
+  // The job cannot begin or go on: every task that is not final fails for the same reason.
   void on_impossible(const std::string& why, WallTime now);
   void on_tick(WallTime now);
 

@@ -38,7 +38,11 @@ std::vector<ChunkIndex> Checkpoint::on_synced() {
 }
 
 std::vector<ChunkIndex> Checkpoint::on_sync_failed() {
-  return on_synced();
+  std::vector<ChunkIndex> unknown = on_synced();
+  unknown.insert(unknown.end(), waiting_.begin(), waiting_.end());
+  waiting_.clear();
+  waiting_bytes_ = 0;
+  return unknown;
 }
 
 }  // namespace p2p

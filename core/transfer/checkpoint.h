@@ -32,9 +32,9 @@ class Checkpoint {
   void begin_sync();
   // The sync succeeded: the chunks that may now be recorded.
   std::vector<ChunkIndex> on_synced();
-  // The sync failed: what these chunks hold on the device is unknown. They must be read back and
-  // verified, or fetched again, before they count as written; the sync is not to be repeated and
-  // believed.
+  // The sync failed: what these chunks hold on the device is unknown, those that were written while
+  // it ran included, for the error may have been theirs. They must be read back and verified, or
+  // fetched again, before they count as written; the sync is not to be repeated and believed.
   std::vector<ChunkIndex> on_sync_failed();
 
   bool syncing() const { return syncing_; }

@@ -28,21 +28,72 @@ Download::Download(const ChunkSpace& space, const DownloadSettings& settings, Rn
       request_bytes_(request_bytes_for(space.chunk_bytes())),
       picker_(space.count(), rng),
       have_(space.count()),
-      alone_(space.count()) {}
+      held_back_(space.count()),
+      alone_(space.count()),
+      peer_at_(kPeerSlots),
+      by_load_(settings.chunks_from_one_peer + 1) {}
 
 void Download::on_restored(ChunkIndex chunk) {
   P2P_CHECK(!active_.contains(chunk));
   if (!have_.set(chunk.value)) return;
+  held_back_.reset(chunk.value);
   picker_.set_wanted(chunk, false);
   bytes_have_ += space_.data_bytes_of(chunk);
 }
 
-void Download::on_peer_joined(NodeId id, Time now, bool offers) {
-  Peer& peer = peers_[id];
+void Download::hold_back(ChunkIndex chunk) {
+  P2P_CHECK(picker_.is_wanted(chunk));
+  held_back_.set(chunk.value);
+  picker_.set_wanted(chunk, false);
+}
+
+void Download::release(ChunkIndex chunk, Time now) {
+  if (!held_back_.reset(chunk.value)) return;
+  picker_.set_wanted(chunk, true);
+  fill(now);
+}
+
+void Download::on_lost(ChunkIndex chunk, Time now) {
+  if (!have_.reset(chunk.value)) return;
+  bytes_have_ -= space_.data_bytes_of(chunk);
+  picker_.set_wanted(chunk, true);
+  rack_version_ = 0;
+  fill(now);
+}
+
+std::uint32_t Download::chunks_without_holder() const {
+  std::uint32_t count = 0;
+  for (std::uint32_t i = have_.find(0, false); i < space_.count(); i = have_.find(i + 1, false)) {
+    const ChunkIndex chunk{i};
+    if (!picker_.is_wanted(chunk) || picker_.holders(chunk) > 0) continue;
+    // In another rack it can be fetched from, by us or by others of ours.
+    const bool far = std::any_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
+      return entry.second.far && entry.second.have.test(chunk.value);
+    });
+    count += far ? 0 : 1;
+  }
+  return count;
+}
+
+void Download::on_peer_joined(NodeId id, Time now, bool offers, bool far) {
+  if (!peers_.contains(id)) {
+    const PeerSlot slot = slots_used_.first_free();
+    if (slot == kPeerSlots) return;
+    Peer& newcomer = peers_[id];
+    newcomer.slot = slot;
+    newcomer.have = Bitfield(space_.count());
+    peer_at_[slot] = id;
+    slots_used_.insert(slot);
+    by_load_.front().insert(slot);
+    newcomer.far = far && rack_.has_value();
+    far_.put(slot, newcomer.far);
+    if (rack_ && !far) rack_->on_member_back(id, now);
+  }
+  Peer& peer = peers_.at(id);
   peer.offers = offers;
   peer.last_offer = now;
-  if (peer.have.size() == 0) peer.have = Bitfield(space_.count());
   peer.last_progress = now;
+  if (offers) wake_at(now + settings_.offers_overdue);
 }
 
 void Download::on_peer_left(NodeId id, Time now) {
@@ -50,7 +101,7 @@ void Download::on_peer_left(NodeId id, Time now) {
   if (found == peers_.end()) return;
   for (std::uint32_t i = found->second.have.find(0, true); i < space_.count();
        i = found->second.have.find(i + 1, true)) {
-    picker_.remove_holder(ChunkIndex{i});
+    picker_.remove_holder(ChunkIndex{i}, found->second.slot);
   }
   std::vector<ChunkIndex> owned;
   for (auto& [chunk, active] : active_) {
@@ -58,7 +109,15 @@ void Download::on_peer_left(NodeId id, Time now) {
     release(id, active, chunk, /*tell_peer=*/false);
     owned.push_back(chunk);
   }
+  for (PeerSet* set : {&slots_used_, &origins_, &busy_, &passed_over_, &slow_, &far_, &replaced_}) {
+    set->erase(found->second.slot);
+  }
+  for (PeerSet& load : by_load_) load.erase(found->second.slot);
   peers_.erase(found);
+  if (rack_) {
+    rack_->on_member_gone(id, now);
+    rack_version_ = 0;
+  }
   for (const ChunkIndex chunk : owned) give_up_if_orphaned(chunk);
   fill(now);
 }
@@ -77,10 +136,10 @@ void Download::on_have(NodeId id, const std::vector<ChunkRun>& runs, Time now) {
       return;
     }
     for (std::uint32_t i = run.first; i < run.first + run.count; ++i) {
-      if (found->second.have.set(i)) picker_.add_holder(ChunkIndex{i});
+      if (found->second.have.set(i)) note_holder(id, found->second, ChunkIndex{i}, now);
     }
   }
-  if (news && found->second.have.all()) found->second.origin = true;
+  if (news && found->second.have.all()) origins_.insert(found->second.slot);
   fill(now);
 }
 
@@ -89,18 +148,19 @@ void Download::on_offer(NodeId id, std::optional<ChunkIndex> chunk, Time now) {
   if (found == peers_.end()) return;
   Peer& peer = found->second;
   peer.last_offer = now;
+  wake_at(now + settings_.offers_overdue);
   if (!chunk) {
     peer.offers = false;
-    peer.origin = false;
+    origins_.erase(peer.slot);
     return fill(now);
   }
   if (chunk->value >= space_.count()) {
     return drop(id, *chunk, "offered a chunk that the file does not have", now);
   }
-  if (peer.have.set(chunk->value)) picker_.add_holder(*chunk);
+  if (peer.have.set(chunk->value)) note_holder(id, peer, *chunk, now);
   // What was offered has a slot of its own: an idle moment of the seed costs the whole swarm.
   const bool affordable = wait_for_tokens_ == Time::max();
-  if (accepting_ && affordable && picker_.is_wanted(*chunk)) {
+  if (accepting_ && affordable && picker_.is_wanted(*chunk) && may_fetch(peer, *chunk)) {
     start(id, peer, *chunk, now);
     fill(now);
   } else {
@@ -113,7 +173,9 @@ void Download::on_refused(NodeId id, const ChunkRange& range, Time now) {
   const auto active = active_.find(range.chunk);
   if (found == peers_.end() || active == active_.end()) return;
   if (!contains(active->second.owners, id)) return;
-  if (found->second.have.reset(range.chunk.value)) picker_.remove_holder(range.chunk);
+  if (found->second.have.reset(range.chunk.value)) {
+    picker_.remove_holder(range.chunk, found->second.slot);
+  }
   release(id, active->second, range.chunk, /*tell_peer=*/true);
   give_up_if_orphaned(range.chunk);
   fill(now);
@@ -127,6 +189,8 @@ void Download::on_busy(NodeId id, const ChunkRange& range, Time now) {
   Peer& peer = found->second;
   peer.busy_until = now + settings_.busy_pause * (1 << std::min(peer.busy_times, 3));
   ++peer.busy_times;
+  busy_.insert(peer.slot);
+  wake_at(peer.busy_until);
   // Its other ranges may have been accepted meanwhile: they are cancelled, and tolerated.
   release(id, active->second, range.chunk, /*tell_peer=*/true);
   give_up_if_orphaned(range.chunk);
@@ -140,6 +204,7 @@ Download::Arrival Download::on_data(NodeId id, const ChunkRange& data, Time now)
   bytes_received_ += data.length;
   peer.last_progress = now;
   const bool was_passed_over = std::exchange(peer.passed_over_until, Time{}) != Time{};
+  if (was_passed_over) passed_over_.erase(peer.slot);
 
   const auto entry = active_.find(data.chunk);
   if (entry != active_.end()) {
@@ -155,6 +220,7 @@ Download::Arrival Download::on_data(NodeId id, const ChunkRange& data, Time now)
           if (answered) {
             // It was ahead of or behind what is here: the rest has to be asked for again.
             std::erase_if(range.requesters, [&](const Requester& r) { return r.peer == id; });
+            unrequested_ = true;
             fill(now);
           }
           return Arrival::duplicate;
@@ -176,8 +242,13 @@ Download::Arrival Download::on_data(NodeId id, const ChunkRange& data, Time now)
           return Arrival::store;
         }
         active.all_arrived = true;
+        ++being_verified_;
         finish_chunk_clock(active, now);
-        for (const NodeId owner : active.owners) --peers_.at(owner).chunks;
+        for (const NodeId owner : active.owners) {
+          note_chunk_time(owner, now - active.started);
+          if (peers_.at(owner).busy_times > 0) --peers_.at(owner).busy_times;
+          change_load(peers_.at(owner), -1);
+        }
         active.owners.clear();
         fill(now);
         return Arrival::store_and_last;
@@ -199,8 +270,10 @@ void Download::on_chunk_verified(ChunkIndex chunk, Time now) {
   const auto found = active_.find(chunk);
   P2P_CHECK(found != active_.end() && found->second.all_arrived);
   active_.erase(found);
+  --being_verified_;
   have_.set(chunk.value);
   bytes_have_ += space_.data_bytes_of(chunk);
+  if (rack_) rack_->on_have(self_, chunk, now);
   fill(now);
 }
 
@@ -209,6 +282,7 @@ void Download::on_chunk_corrupt(ChunkIndex chunk, Time now) {
   P2P_CHECK(found != active_.end() && found->second.all_arrived);
   const std::vector<NodeId> contributors = found->second.contributors;
   active_.erase(found);
+  --being_verified_;
   picker_.set_wanted(chunk, true);
   alone_.set(chunk.value);
   if (contributors.size() == 1) drop(contributors.front(), chunk, "sent a wrong chunk", now);
@@ -251,16 +325,9 @@ std::vector<Download::Effect> Download::take_effects() {
 }
 
 Time Download::next_deadline() const {
-  Time next = wait_for_tokens_;
-  for (const auto& [id, peer] : peers_) {
-    if (peer.requests > 0) next = std::min(next, peer.last_progress + settings_.stall_after);
-    if (peer.passed_over_until != Time{}) next = std::min(next, peer.passed_over_until);
-    if (peer.busy_until != Time{}) next = std::min(next, peer.busy_until);
-    const Time overdue = peer.last_offer + settings_.offers_overdue;
-    if (peer.offers && active_.empty() && !complete() && overdue > looked_at_) {
-      next = std::min(next, overdue);
-    }
-  }
+  if (complete()) return Time::max();
+  Time next = std::min(wait_for_tokens_, wake_);
+  if (rack_) next = std::min(next, rack_->next_deadline());
   if (picker_.wanted_count() == 0) {
     for (const auto& [chunk, active] : active_) {
       if (active.all_arrived || active.owners.size() != 1 || alone_.test(chunk.value)) continue;
@@ -310,7 +377,8 @@ void Download::release(NodeId id, Active& active, ChunkIndex chunk, bool tell_pe
     }
   }
   std::erase(active.owners, id);
-  --peer.chunks;
+  unrequested_ = true;
+  change_load(peer, -1);
 }
 
 // A chunk that nobody fetches any more is free again; ranges that arrived of it are fetched anew,
@@ -324,6 +392,8 @@ void Download::give_up_if_orphaned(ChunkIndex chunk) {
 
 void Download::pass_over(NodeId id, Peer& peer, Time now) {
   peer.passed_over_until = now + settings_.forgive_after;
+  passed_over_.insert(peer.slot);
+  wake_at(peer.passed_over_until);
   std::vector<ChunkIndex> owned;
   for (auto& [chunk, active] : active_) {
     if (!contains(active.owners, id)) continue;
@@ -365,7 +435,8 @@ void Download::check_invariants() const {
     P2P_CHECK(peer.chunks == owned[id] && peer.requests == owing[id]);
   }
   for (std::uint32_t i = 0; i < space_.count(); ++i) {
-    P2P_CHECK(have_.test(i) + picker_.is_wanted(ChunkIndex{i}) + active_.contains(ChunkIndex{i}) ==
+    P2P_CHECK(have_.test(i) + picker_.is_wanted(ChunkIndex{i}) + active_.contains(ChunkIndex{i}) +
+                  held_back_.test(i) ==
               1);
   }
 }

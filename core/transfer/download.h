@@ -5,6 +5,7 @@
 // next_deadline(). One thread. Same inputs and same seed, same outputs.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -19,6 +20,7 @@
 #include "core/model/manifest.h"
 #include "core/transfer/chunk_picker.h"
 #include "core/transfer/chunk_range.h"
+#include "core/transfer/rack_entry.h"
 #include "core/transfer/token_bucket.h"
 
 namespace p2p {
@@ -40,6 +42,9 @@ struct DownloadSettings {
   // A busy peer is asked again after this long, and twice as long with each further time, up to
   // eight times; from the first byte that it sends, it counts as free again.
   Duration busy_pause = std::chrono::milliseconds(40);
+  // A peer that takes this many times as long for a chunk as the usual one is asked for one chunk
+  // at a time, and only for what nobody else can give.
+  int slow_times = 3;
   // A passed-over peer may try again after this long.
   Duration forgive_after = std::chrono::seconds(20);
   // A seed that offers and has offered nothing for this long may be asked by a node that has
@@ -87,12 +92,24 @@ class Download {
 
   Download(const ChunkSpace& space, const DownloadSettings& settings, Rng rng);
 
-  // A chunk that was here before the transfer began (checkpoint, local copy, hole).
+  // A chunk that is here without having been fetched (checkpoint, local copy, hole, bytes of before
+  // a crash that were verified again), held back or not.
   void on_restored(ChunkIndex chunk);
+  // It may turn out to be here already: it is not asked for until on_restored() or release(). Only
+  // for a chunk that is neither here nor under way.
+  void hold_back(ChunkIndex chunk);
+  // It is not: from now on it is fetched like any other.
+  void release(ChunkIndex chunk, Time now);
+  // It was here, and what the disk holds of it is wrong or unknown now: fetched again.
+  void on_lost(ChunkIndex chunk, Time now);
 
+  // From now on chunks enter the rack through its entry nodes. `members` is what the tracker has
+  // handed out of this node's rack, `key` differs from content to content (rack_entry.h). Before
+  // the first peer; again when the list changes.
+  void stands_in_rack(NodeId self, std::uint64_t key, const std::vector<NodeId>& members, Time now);
   // `offers`: it is a seed that says itself which chunk is whose; it is not asked for anything else
-  // before it has said that all are out.
-  void on_peer_joined(NodeId peer, Time now, bool offers = false);
+  // before it has said that all are out. `far`: it stands in another rack.
+  void on_peer_joined(NodeId peer, Time now, bool offers = false, bool far = false);
   // A seed offers a chunk, or nothing: all are out, it may be asked like any relay.
   void on_offer(NodeId peer, std::optional<ChunkIndex> chunk, Time now);
   void on_peer_left(NodeId peer, Time now);
@@ -125,20 +142,38 @@ class Download {
   std::uint64_t bytes_received() const { return bytes_received_; }
   std::uint64_t bytes_duplicate() const { return bytes_duplicate_; }
   std::size_t peer_count() const { return peers_.size(); }
+  // Missing chunks that no peer of ours holds: with them alone, this download never ends. Costs a
+  // walk over all chunks.
+  std::uint32_t chunks_without_holder() const;
+  // A seed in the own rack hands out chunks: its uplink carries them to other racks already, so
+  // that this node sends requests from there away for now.
+  bool near_seed_offers() const;
+  // What the downlink waits for when nothing arrives.
+  enum class Waiting {
+    nothing,   // complete
+    start,     // not a single chunk is here yet
+    answers,   // as much is asked for as may be
+    holders,   // neighbours have what is wanted, but are busy or asked enough
+    news,      // no neighbour has what is wanted and not asked for
+    the_tail,  // everything that is missing was asked for
+  };
+  Waiting waiting_for() const;
   // For tests and the simulator.
   void check_invariants() const;
 
  private:
   struct Peer {
+    PeerSlot slot = 0;
     Bitfield have;
     bool offers = false;         // says itself which chunk is whose
-    bool origin = false;         // had everything when we met it: a seed, not a relay that is done
+    bool far = false;            // in another rack
     std::uint32_t chunks = 0;    // under way from it
     std::uint32_t requests = 0;  // of these, asked for and not answered in full: what it owes
     Time last_progress{};        // or when it began to owe
     Time last_offer{};
     Time busy_until{};
     int busy_times = 0;
+    Duration chunk_time{0};  // from asking for a chunk to having it, averaged
     Time passed_over_until{};
     // Answers to these may still be in flight; one for each chunk.
     std::vector<ChunkRange> cancelled;
@@ -162,13 +197,24 @@ class Download {
     bool all_arrived = false;
   };
 
+  bool may_fetch(const Peer& peer, ChunkIndex chunk) const;
+  void note_holder(NodeId id, const Peer& peer, ChunkIndex chunk, Time now);
+  void enter_far_holders(ChunkIndex chunk);
+  void look_at_rack(Time now);
   void fill(Time now);
-  bool may_ask(const Peer& peer, Time now) const;
-  std::uint32_t under_way() const;
+  void look_at_clocks(Time now);
+  bool may_ask(const Peer& peer) const;
+  void change_load(Peer& peer, int chunks);
+  void wake_at(Time time) { wake_ = std::min(wake_, time); }
+  std::uint32_t under_way() const {
+    return static_cast<std::uint32_t>(active_.size()) - being_verified_;
+  }
   bool start_from_seed(Time now);
+  bool start_from_far(Time now);
   bool start_from_relay(Time now);
+  bool start_from_one_of(const PeerSet& able, Time now);
   bool start(NodeId id, Peer& peer, ChunkIndex chunk, Time now);
-  bool relay_offers(ChunkIndex chunk, Time now) const;
+  bool relay_offers(ChunkIndex chunk) const;
   void send_unrequested(Time now);
   bool ask(NodeId id, ChunkIndex chunk, Range& range, Time now);
   bool hedge(Time now);
@@ -180,6 +226,7 @@ class Download {
   void drop(NodeId id, ChunkIndex chunk, std::string reason, Time now);
   bool paid_for(std::uint32_t bytes, Time now);
   void finish_chunk_clock(const Active& active, Time now);
+  void note_chunk_time(NodeId id, Duration took);
 
   ChunkSpace space_;
   DownloadSettings settings_;
@@ -187,9 +234,27 @@ class Download {
   std::uint32_t request_bytes_;
   ChunkPicker picker_;
   Bitfield have_;
+  Bitfield held_back_;
   Bitfield alone_;  // chunks that must come from one peer: mixed bytes of theirs were wrong
   std::map<NodeId, Peer> peers_;
+  std::vector<NodeId> peer_at_;   // by slot
+  PeerSet slots_used_;            // the peers that are here, and of these
+  PeerSet origins_;               // seeds
+  PeerSet busy_;                  // have said so
+  PeerSet passed_over_;           // owe bytes and send none
+  std::vector<PeerSet> by_load_;  // by chunks under way from them; the last: no more of it
+  PeerSet slow_;                  // take much longer for a chunk than others
+  PeerSet far_;
+  std::uint32_t far_chunks_ = 0;  // under way from far peers
+  NodeId self_;                   // what follows: only in a rack
+  std::optional<RackEntry> rack_;
+  std::uint64_t rack_version_ = 0;
+  Bitfield ours_;     // chunks that this node fetches from outside
+  PeerSet replaced_;  // peers whose chunks do not get on
   std::map<ChunkIndex, Active> active_;
+  std::uint32_t being_verified_ = 0;  // of active_, those that have arrived
+  bool unrequested_ = false;          // a range may have nobody who was asked for it
+  Time wake_ = Time::max();           // no peer's clock runs out before this
   std::optional<TokenBucket> bucket_;
   Time wait_for_tokens_ = Time::max();
   Time looked_at_{};  // last time that fill() looked whom to ask

@@ -5,35 +5,55 @@
 #include "core/transfer/download.h"
 
 namespace p2p {
-bool Download::may_ask(const Peer& peer, Time now) const {
-  return peer.passed_over_until <= now && peer.busy_until <= now &&
+bool Download::may_ask(const Peer& peer) const {
+  return !passed_over_.contains(peer.slot) && !busy_.contains(peer.slot) &&
          peer.chunks < settings_.chunks_from_one_peer;
+}
+
+void Download::change_load(Peer& peer, int chunks) {
+  const std::uint32_t most = settings_.chunks_from_one_peer;
+  by_load_[std::min(peer.chunks, most)].erase(peer.slot);
+  peer.chunks += static_cast<std::uint32_t>(chunks);
+  if (peer.far) far_chunks_ += static_cast<std::uint32_t>(chunks);
+  by_load_[std::min(peer.chunks, most)].insert(peer.slot);
 }
 
 void Download::fill(Time now) {
   looked_at_ = now;
-  for (auto& [id, peer] : peers_) {
-    if (peer.passed_over_until != Time{} && peer.passed_over_until <= now) {
-      peer.passed_over_until = Time{};
-    }
-    if (peer.busy_until <= now) peer.busy_until = Time{};
-  }
+  if (wake_ <= now) look_at_clocks(now);
+  if (rack_) look_at_rack(now);
   wait_for_tokens_ = Time::max();
   send_unrequested(now);
   while (accepting_ && wait_for_tokens_ == Time::max()) {
     // A free slot takes what only a seed has before what others have: an idle moment of the seed
     // costs the whole swarm, an idle moment of a relay costs one node.
     if (start_from_seed(now)) continue;
+    if (start_from_far(now)) continue;
     if (start_from_relay(now)) continue;
     if (hedge(now)) continue;
     break;
   }
 }
 
-std::uint32_t Download::under_way() const {
-  std::uint32_t count = 0;
-  for (const auto& [chunk, active] : active_) count += active.all_arrived ? 0 : 1;
-  return count;
+// Peers whose rest is over may be asked again; when does the next peer's clock run out?
+void Download::look_at_clocks(Time now) {
+  wake_ = Time::max();
+  for (auto& [id, peer] : peers_) {
+    if (peer.passed_over_until <= now) {
+      peer.passed_over_until = Time{};
+      passed_over_.erase(peer.slot);
+    } else {
+      wake_at(peer.passed_over_until);
+    }
+    if (peer.busy_until <= now) {
+      busy_.erase(peer.slot);
+    } else {
+      wake_at(peer.busy_until);
+    }
+    if (peer.requests > 0) wake_at(peer.last_progress + settings_.stall_after);
+    const Time overdue = peer.last_offer + settings_.offers_overdue;
+    if (peer.offers && !complete() && overdue > now) wake_at(overdue);
+  }
 }
 
 bool Download::start_from_seed(Time now) {
@@ -43,42 +63,56 @@ bool Download::start_from_seed(Time now) {
   const std::uint32_t busy = under_way();
   // One slot beyond the others is kept for a seed.
   if (busy > slots_) return false;
-  for (auto& [id, peer] : peers_) {
-    if (!peer.origin || peer.chunks >= most || !may_ask(peer, now)) continue;
+  const PeerSet able = (origins_ & picker_.interesting()) - busy_ - passed_over_;
+  for (PeerSlot slot = able.find(0); slot < kPeerSlots; slot = able.find(slot + 1)) {
+    Peer& peer = peers_.at(peer_at_[slot]);
+    if (peer.chunks >= most) continue;
     if (peer.offers && (busy > 0 || now - peer.last_offer < settings_.offers_overdue)) continue;
-    const auto chunk = picker_.pick(peer.have);
+    PeerSet one;
+    one.insert(slot);
+    const auto chunk = picker_.pick(one);
     if (!chunk) continue;
     // What relays have too is fetched from them, as long as there are any to ask.
-    if (most == 1 && busy > 0 && relay_offers(*chunk, now)) continue;
-    return start(id, peer, *chunk, now);
+    if (most == 1 && busy > 0 && relay_offers(*chunk)) continue;
+    return start(peer_at_[slot], peer, *chunk, now);
   }
   return false;
 }
 
-bool Download::relay_offers(ChunkIndex chunk, Time now) const {
-  return std::any_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
-    const Peer& peer = entry.second;
-    return !peer.origin && peer.passed_over_until <= now && peer.have.test(chunk.value);
-  });
+bool Download::relay_offers(ChunkIndex chunk) const {
+  return picker_.held_by(chunk, slots_used_ - origins_ - passed_over_);
+}
+
+// What the rack waits for comes before what a neighbour has, but leaves room for it.
+bool Download::start_from_far(Time now) {
+  if (!rack_ || under_way() >= slots_ || far_chunks_ >= std::max(slots_ / 2, 1u)) return false;
+  return start_from_one_of(far_, now);
 }
 
 bool Download::start_from_relay(Time now) {
-  if (under_way() >= slots_) return false;
-  // The least busy relay first, so that a node's slots spread over its neighbours.
-  for (std::uint32_t busy = 0; busy < settings_.chunks_from_one_peer; ++busy) {
-    std::optional<ChunkIndex> best;
-    NodeId best_peer;
-    for (auto& [id, peer] : peers_) {
-      if (peer.origin || peer.chunks != busy || !may_ask(peer, now)) continue;
-      const auto chunk = picker_.pick(peer.have);
-      if (!chunk) continue;
-      if (best && picker_.holders(*chunk) >= picker_.holders(*best)) continue;
-      best = chunk;
-      best_peer = id;
-    }
-    if (best) return start(best_peer, peers_.at(best_peer), *best, now);
+  return under_way() < slots_ && start_from_one_of(slots_used_ - far_, now);
+}
+
+bool Download::start_from_one_of(const PeerSet& peers, Time now) {
+  const PeerSet able = peers - origins_ - busy_ - passed_over_;
+  // The least busy ones first, so that a node's slots spread over its neighbours; slow ones last.
+  for (std::uint32_t load = 0; load <= settings_.chunks_from_one_peer; ++load) {
+    const bool last = load == settings_.chunks_from_one_peer;
+    const PeerSet these = last ? by_load_.front() & able & slow_ : (by_load_[load] & able) - slow_;
+    const auto chunk = picker_.pick(these);
+    if (!chunk) continue;
+    const NodeId id = peer_at_[picker_.any_holder(*chunk, these)];
+    return start(id, peers_.at(id), *chunk, now);
   }
   return false;
+}
+
+// Averaged over about four chunks; one chunk proves nothing.
+void Download::note_chunk_time(NodeId id, Duration took) {
+  Peer& peer = peers_.at(id);
+  peer.chunk_time = peer.chunk_time == Duration{0} ? std::min(took, usual_chunk_time_)
+                                                   : (3 * peer.chunk_time + took) / 4;
+  slow_.put(peer.slot, peer.chunk_time > settings_.slow_times * usual_chunk_time_);
 }
 
 bool Download::start(NodeId id, Peer& peer, ChunkIndex chunk, Time now) {
@@ -93,14 +127,16 @@ bool Download::start(NodeId id, Peer& peer, ChunkIndex chunk, Time now) {
   active.owners.push_back(id);
   active.started = now;
   picker_.set_wanted(chunk, false);
-  ++peer.chunks;
+  change_load(peer, 1);
   active_.emplace(chunk, std::move(active));
+  unrequested_ = true;
   send_unrequested(now);
   return true;
 }
 
 // Asks for every range that nobody has been asked for, as far as the budget pays.
 void Download::send_unrequested(Time now) {
+  if (!unrequested_) return;
   for (auto& [chunk, active] : active_) {
     if (active.owners.empty()) continue;
     for (Range& range : active.ranges) {
@@ -108,6 +144,7 @@ void Download::send_unrequested(Time now) {
       if (!ask(active.owners.front(), chunk, range, now)) return;
     }
   }
+  unrequested_ = false;
 }
 
 // Asks the peer for what is missing of the range; false when the budget does not pay for it.
@@ -115,13 +152,19 @@ bool Download::ask(NodeId id, ChunkIndex chunk, Range& range, Time now) {
   const ChunkRange rest{chunk, range.offset + range.arrived, range.length - range.arrived};
   if (!paid_for(rest.length, now)) return false;
   Peer& peer = peers_.at(id);
-  if (peer.requests++ == 0) peer.last_progress = now;
+  if (peer.requests++ == 0) {
+    peer.last_progress = now;
+    wake_at(now + settings_.stall_after);
+  }
   range.requesters.push_back({id, rest.offset});
   effects_.push_back(SendRequest{id, rest});
   return true;
 }
 
 Time Download::late_from(const Active& active) const {
+  if (slow_.contains(peers_.at(active.owners.front()).slot)) {
+    return active.started + settings_.hedge_at_least;
+  }
   return active.started +
          std::max(settings_.hedge_at_least, settings_.hedge_factor * usual_chunk_time_);
 }
@@ -133,18 +176,26 @@ bool Download::hedge(Time now) {
     if (active.all_arrived || active.owners.size() != 1 || alone_.test(chunk.value)) continue;
     if (now < late_from(active)) continue;
     for (auto& [id, peer] : peers_) {
-      if (id == active.owners.front() || !peer.have.test(chunk.value) || peer.chunks > 0) continue;
-      if (!may_ask(peer, now)) continue;
+      if (id == active.owners.front() || !may_fetch(peer, chunk) || peer.chunks > 0) continue;
+      if (!peer.have.test(chunk.value) || !may_ask(peer)) continue;
       for (Range& range : active.ranges) {
         if (!range.done() && !ask(id, chunk, range, now)) break;
       }
       if (peer.requests == 0) return false;  // not even one request was paid for
-      ++peer.chunks;
+      change_load(peer, 1);
       active.owners.push_back(id);
       return true;
     }
   }
   return false;
+}
+
+Download::Waiting Download::waiting_for() const {
+  if (complete()) return Waiting::nothing;
+  if (have_.none()) return Waiting::start;
+  if (picker_.wanted_count() == 0) return Waiting::the_tail;
+  if (under_way() >= slots_) return Waiting::answers;
+  return (picker_.interesting() - origins_).empty() ? Waiting::news : Waiting::holders;
 }
 
 bool Download::paid_for(std::uint32_t bytes, Time now) {

@@ -17,6 +17,9 @@ struct HaveSettings {
   int chunk_times = 4;
   Duration soonest = std::chrono::milliseconds(5);
   Duration latest = std::chrono::milliseconds(100);
+  // The first chunks are announced after `soonest`: while few nodes have anything to give, each
+  // doubling of the holders waits for news.
+  std::uint32_t first_chunks = 16;
 };
 
 // Pure; one thread.
@@ -28,10 +31,10 @@ class HaveBatch {
     // Average over about eight gaps between chunks that became ready.
     if (last_ready_ != Time{}) chunk_time_ = (7 * chunk_time_ + (now - last_ready_)) / 8;
     last_ready_ = now;
-    if (chunks_.empty()) {
-      due_ = now +
-             std::clamp(settings_.chunk_times * chunk_time_, settings_.soonest, settings_.latest);
-    }
+    const Duration usual =
+        std::clamp(settings_.chunk_times * chunk_time_, settings_.soonest, settings_.latest);
+    if (chunks_.empty()) due_ = now + (ready_ < settings_.first_chunks ? settings_.soonest : usual);
+    ++ready_;
     chunks_.push_back(chunk);
   }
   // Time::max() when there is no news.
@@ -55,6 +58,7 @@ class HaveBatch {
   HaveSettings settings_;
   std::vector<ChunkIndex> chunks_;
   Duration chunk_time_{std::chrono::milliseconds(20)};
+  std::uint32_t ready_ = 0;
   Time last_ready_{};
   Time due_{};
 };

@@ -6,34 +6,61 @@
 
 namespace p2p {
 
-bool UploadSlots::on_request(NodeId id, const SpaceKey& space, const ChunkRange& range) {
+void UploadSlots::set_far(NodeId id) {
+  Peer& peer = peers_[id];
+  if (peer.far) return;
+  peer.far = true;
+  ++far_peers_;
+  far_chunks_ += peer.chunks;
+}
+
+bool UploadSlots::on_request(NodeId id, const SpaceKey& space, const ChunkRange& range,
+                             bool offered) {
   Peer& peer = peers_[id];
   if (peer.queue.size() >= settings_.queued_requests ||
       peer.queued_bytes + range.length > settings_.queued_bytes) {
     return false;
   }
-  peer.queue.push_back({space, range});
+  peer.queue.push_back({space, range, offered});
   peer.queued_bytes += range.length;
+  queue_changed(id, peer);
   return true;
 }
 
-bool UploadSlots::busy_for(NodeId id, const SpaceKey& space, ChunkIndex chunk) const {
-  const Chunk wanted{space, chunk};
-  std::uint32_t chunks = 0;
-  for (const auto& [peer_id, peer] : peers_) {
-    std::optional<Chunk> last;
-    if (peer.has_slot) last = peer.current;
-    if (peer_id == id && last == wanted) return false;
-    chunks += last ? 1 : 0;
-    for (const Request& request : peer.queue) {
-      if (request.chunk() == last) continue;
-      last = request.chunk();
-      if (peer_id == id && last == wanted) return false;
-      ++chunks;
-    }
+// Counts the peer's chunks anew and enters it where it belongs.
+void UploadSlots::queue_changed(NodeId id, Peer& peer) {
+  chunks_ -= peer.chunks;
+  if (peer.far) far_chunks_ -= peer.chunks;
+  peer.chunks = peer.has_slot ? 1 : 0;
+  std::optional<Chunk> last;
+  if (peer.has_slot) last = peer.current;
+  for (const Request& request : peer.queue) {
+    if (request.chunk() == last) continue;
+    last = request.chunk();
+    ++peer.chunks;
   }
-  return chunks >= (peers_.size() <= settings_.few_peers ? settings_.busy_chunks_of_few
-                                                         : settings_.busy_chunks);
+  chunks_ += peer.chunks;
+  if (peer.far) far_chunks_ += peer.chunks;
+  if (peer.queue.empty() || peer.has_slot || peer.stuck) {
+    waiting_.erase(id);
+  } else {
+    waiting_[id] = &peer;
+  }
+}
+
+bool UploadSlots::busy_for(NodeId id, const SpaceKey& space, ChunkIndex chunk) const {
+  const auto found = peers_.find(id);
+  if (found != peers_.end()) {
+    const Chunk wanted{space, chunk};
+    const Peer& peer = found->second;
+    if (peer.has_slot && peer.current == wanted) return false;
+    const auto asked_for = [&](const Request& request) { return request.chunk() == wanted; };
+    if (std::any_of(peer.queue.begin(), peer.queue.end(), asked_for)) return false;
+    if (peer.far) return far_chunks_ >= settings_.busy_chunks;
+  }
+  return chunks_ - far_chunks_ >= (peers_.size() - far_peers_ <= settings_.few_peers
+                                       ? settings_.busy_chunks_of_few
+                                       : settings_.busy_chunks);
 }
 
 void UploadSlots::on_cancel(NodeId id, const SpaceKey& space, const ChunkRange& range) {
@@ -46,6 +73,7 @@ void UploadSlots::on_cancel(NodeId id, const SpaceKey& space, const ChunkRange& 
     if (hit) peer.queued_bytes -= request.range.length;
     return hit;
   });
+  queue_changed(id, peer);
 }
 
 void UploadSlots::on_sent(NodeId id, std::uint32_t bytes, Time now) {
@@ -54,13 +82,22 @@ void UploadSlots::on_sent(NodeId id, std::uint32_t bytes, Time now) {
   Peer& peer = found->second;
   peer.granted -= std::min<std::uint64_t>(peer.granted, bytes);
   peer.last_sent = now;
-  if (peer.granted <= settings_.low_bytes) peer.stuck = false;
+  if (peer.stuck && peer.granted <= settings_.low_bytes) {
+    peer.stuck = false;
+    queue_changed(id, peer);
+  }
 }
 
 void UploadSlots::on_peer_left(NodeId id) {
   const auto found = peers_.find(id);
   if (found == peers_.end()) return;
-  if (found->second.has_slot) --slots_used_;
+  chunks_ -= found->second.chunks;
+  if (found->second.far) {
+    --far_peers_;
+    far_chunks_ -= found->second.chunks;
+  }
+  served_.erase(id);
+  waiting_.erase(id);
   peers_.erase(found);
 }
 
@@ -73,6 +110,7 @@ std::vector<UploadSlots::Grant> UploadSlots::on_space_closed(const SpaceKey& spa
       refused.push_back({id, request.space, request.range});
       return true;
     });
+    queue_changed(id, peer);
   }
   std::erase_if(times_sent_, [&](const auto& entry) { return entry.first.first == space; });
   return refused;
@@ -84,39 +122,49 @@ std::size_t UploadSlots::queued() const {
   return count;
 }
 
-// A free slot goes to the peer whose next chunk this node has sent least often (a chunk that is not
-// out yet comes before a second copy of another), among equals to the one served longest ago.
+// A free slot goes to the peer whose next chunk this node has sent least often, as far as that
+// matters (a chunk that is not out yet comes before a second copy of another), among equals to the
+// one served longest ago; before all of them, to one in another rack, until such peers have half of
+// the slots.
 void UploadSlots::give_slots(Time now) {
-  while (slots_used_ < settings_.slots) {
-    Peer* best = nullptr;
-    std::optional<std::tuple<bool, std::uint32_t, std::uint64_t>> best_rank;
-    for (auto& [id, peer] : peers_) {
-      if (peer.has_slot || peer.stuck || peer.queue.empty()) continue;
-      const Request& next = peer.queue.front();
+  while (served_.size() < settings_.slots && !waiting_.empty()) {
+    auto best = waiting_.end();
+    const auto far_served = std::count_if(served_.begin(), served_.end(),
+                                          [](const auto& entry) { return entry.second->far; });
+    const bool far_goes_first = 2 * far_served < static_cast<std::ptrdiff_t>(settings_.slots);
+    std::optional<std::tuple<bool, bool, std::uint32_t, std::uint64_t>> best_rank;
+    for (auto it = waiting_.begin(); it != waiting_.end(); ++it) {
+      const Request& next = it->second->queue.front();
       const auto count = times_sent_.find(next.chunk());
-      const std::tuple rank{!next.space.body, count == times_sent_.end() ? 0u : count->second,
-                            peer.last_turn};
+      const bool far_first = far_goes_first && it->second->far && !next.offered;
+      const std::tuple rank{
+          !next.space.body, !far_first,
+          count == times_sent_.end() ? 0u : std::min(count->second, settings_.times_sent_matter),
+          it->second->last_turn};
       if (best_rank && rank >= *best_rank) continue;
-      best = &peer;
+      best = it;
       best_rank = rank;
     }
-    if (best == nullptr) return;
-    const Chunk chunk = best->queue.front().chunk();
-    if (best->current != chunk) ++times_sent_[chunk];
-    best->current = chunk;
-    best->has_slot = true;
-    best->last_turn = ++turn_;
-    best->last_sent = now;
-    ++slots_used_;
+    const auto [id, peer] = *best;
+    const Chunk chunk = peer->queue.front().chunk();
+    if (peer->current != chunk) ++times_sent_[chunk];
+    peer->current = chunk;
+    peer->has_slot = true;
+    peer->last_turn = ++turn_;
+    peer->last_sent = now;
+    served_[id] = peer;
+    queue_changed(id, *peer);
   }
 }
 
-void UploadSlots::free_slot(Peer& peer) {
+void UploadSlots::free_slot(NodeId id, Peer& peer) {
   peer.has_slot = false;
-  --slots_used_;
+  served_.erase(id);
+  queue_changed(id, peer);
 }
 
 void UploadSlots::grant(NodeId id, Peer& peer, std::vector<Grant>& grants) {
+  const std::size_t before = peer.queue.size();
   while (!peer.queue.empty() && peer.queue.front().chunk() == peer.current &&
          peer.granted < settings_.granted_bytes) {
     const Request& request = peer.queue.front();
@@ -125,6 +173,7 @@ void UploadSlots::grant(NodeId id, Peer& peer, std::vector<Grant>& grants) {
     grants.push_back({id, request.space, request.range});
     peer.queue.pop_front();
   }
+  if (peer.queue.size() != before) queue_changed(id, peer);
 }
 
 std::vector<UploadSlots::Grant> UploadSlots::take_grants(Time now) {
@@ -132,16 +181,20 @@ std::vector<UploadSlots::Grant> UploadSlots::take_grants(Time now) {
   for (bool again = true; again;) {
     again = false;
     give_slots(now);
-    for (auto& [id, peer] : peers_) {
-      if (!peer.has_slot) continue;
+    for (auto it = served_.begin(); it != served_.end();) {
+      const auto [id, served] = *it++;
+      Peer& peer = *served;
       grant(id, peer, grants);
       const bool chunk_granted = peer.queue.empty() || peer.queue.front().chunk() != peer.current;
+      const Duration patience =
+          peer.far && !waiting_.empty() ? settings_.far_stuck_after : settings_.stuck_after;
+      const bool stuck = peer.granted > 0 && now - peer.last_sent >= patience;
       if (chunk_granted && peer.granted <= settings_.low_bytes) {
-        free_slot(peer);
+        free_slot(id, peer);
         again = true;
-      } else if (peer.granted > 0 && now - peer.last_sent >= settings_.stuck_after) {
+      } else if (stuck) {
         peer.stuck = true;
-        free_slot(peer);
+        free_slot(id, peer);
         again = true;
       }
     }
@@ -151,10 +204,8 @@ std::vector<UploadSlots::Grant> UploadSlots::take_grants(Time now) {
 
 Time UploadSlots::next_deadline() const {
   Time next = Time::max();
-  for (const auto& [id, peer] : peers_) {
-    if (peer.has_slot && peer.granted > 0) {
-      next = std::min(next, peer.last_sent + settings_.stuck_after);
-    }
+  for (const auto& [id, peer] : served_) {
+    if (peer->granted > 0) next = std::min(next, peer->last_sent + settings_.stuck_after);
   }
   return next;
 }

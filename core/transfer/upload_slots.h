@@ -34,6 +34,11 @@ struct UploadSettings {
   std::uint64_t low_bytes = 128 * 1024;
   // A peer that takes nothing for this long loses its slot until it reads again.
   Duration stuck_after = std::chrono::milliseconds(500);
+  // One in another rack loses it sooner while others wait: its way is narrow, theirs is free.
+  Duration far_stuck_after = std::chrono::milliseconds(100);
+  // A chunk that this node has sent less often goes first; from this many times on all are alike.
+  // Otherwise a receiver that is behind, and wants what everybody has, would wait for all others.
+  std::uint32_t times_sent_matter = 2;
   // Chunks in all queues together, above which a node is busy: a fresh chunk's first holder would
   // otherwise collect the requests of the whole swarm, while other links are idle (simulated with
   // 63 receivers: 1.85 x the floor without this limit).
@@ -56,9 +61,16 @@ class UploadSlots {
   };
 
   explicit UploadSlots(const UploadSettings& settings) : settings_(settings) {}
+  UploadSlots(const UploadSlots&) = delete;  // the peers are in several lists
+  UploadSlots& operator=(const UploadSlots&) = delete;
 
+  // The peer stands in another rack: it asks for its whole rack, so that its requests go before
+  // those of neighbours, and only others like it can make this node too busy for it.
+  void set_far(NodeId peer);
   // False: over the peer's limits; the request must be refused.
-  bool on_request(NodeId peer, const SpaceKey& space, const ChunkRange& range);
+  // `offered`: this node has chosen the peer for the chunk; it waits like a neighbour.
+  bool on_request(NodeId peer, const SpaceKey& space, const ChunkRange& range,
+                  bool offered = false);
   // True when a request for a chunk that this peer has not begun to ask for should be sent away for
   // now. What a seed has offered is never sent away.
   bool busy_for(NodeId peer, const SpaceKey& space, ChunkIndex chunk) const;
@@ -79,6 +91,7 @@ class UploadSlots {
   struct Request {
     SpaceKey space;
     ChunkRange range;
+    bool offered = false;
     Chunk chunk() const { return {space, range.chunk}; }
   };
   struct Peer {
@@ -86,22 +99,29 @@ class UploadSlots {
     std::uint64_t queued_bytes = 0;
     std::uint64_t granted = 0;  // bytes on their way to the connection
     std::uint64_t last_turn = 0;
+    bool far = false;
     bool has_slot = false;
     bool stuck = false;
     Time last_sent{};
-    std::optional<Chunk>
-        current;  // what the slot is for; stays to tell a chunk begun from a new one
+    // What the slot is for; stays to tell a chunk begun from a new one.
+    std::optional<Chunk> current;
+    std::uint32_t chunks = 0;  // that it has asked for and was not granted in full
   };
 
   void give_slots(Time now);
-  void free_slot(Peer& peer);
+  void free_slot(NodeId id, Peer& peer);
   void grant(NodeId id, Peer& peer, std::vector<Grant>& grants);
+  void queue_changed(NodeId id, Peer& peer);
 
   UploadSettings settings_;
   std::map<NodeId, Peer> peers_;
+  std::map<NodeId, Peer*> served_;   // those with a slot
+  std::map<NodeId, Peer*> waiting_;  // those with a request and without a slot
+  std::uint32_t chunks_ = 0;         // of all peers together
+  std::uint32_t far_chunks_ = 0;     // of those in other racks
+  std::uint32_t far_peers_ = 0;
   std::map<Chunk, std::uint32_t> times_sent_;
   std::uint64_t turn_ = 0;
-  std::uint32_t slots_used_ = 0;
 };
 
 }  // namespace p2p

@@ -52,6 +52,17 @@ Error error_from_errno(int error, std::string_view what) {
       return {Errc::exhausted, act + ": disk full (" + reason + "); free some space and try again"};
     case ENOENT:
       return {Errc::not_found, act + ": " + reason};
+    case EACCES:
+      return {Errc::denied,
+              act + ": " + reason +
+                  "; the account that this program runs as needs the right to it, also in "
+                  "the folders above"};
+    case EPERM:
+      return {Errc::denied, act + ": " + reason +
+                                "; the owner and root may do it, unless lsattr shows that the file "
+                                "or its folder is immutable"};
+    case EROFS:
+      return {Errc::denied, act + ": " + reason + "; mount it writable, or name another folder"};
     default:
       return {Errc::io_failed, act + ": " + reason};
   }

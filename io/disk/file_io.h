@@ -15,8 +15,8 @@
 namespace p2p {
 
 // What the operating system's error number `error` means: ENOSPC and EDQUOT are `exhausted` ("disk
-// full"), ENOENT is `not_found`, everything else `io_failed`. `what` says the act and the file:
-// "write /srv/a at 4096".
+// full"), ENOENT is `not_found`, EACCES, EPERM and EROFS are `denied`, everything else `io_failed`.
+// `what` says the act and the file: "write /srv/a at 4096".
 Error error_from_errno(int error, std::string_view what);
 
 // In all calls on descriptors `name` is the file's name, for error texts only.

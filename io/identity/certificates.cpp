@@ -10,6 +10,7 @@
 #include <ctime>
 
 #include "core/base/ids.h"
+#include "core/base/text.h"
 #include "io/identity/pem.h"
 
 namespace p2p {
@@ -20,6 +21,7 @@ constexpr Duration kRootLife = 3650 * kDay;
 constexpr Duration kIntermediateLife = 1825 * kDay;
 constexpr std::size_t kMaxNameBytes = 40;  // with our words added it fits the 64 of a common name
 constexpr std::size_t kMaxHostNames = 64;
+constexpr std::size_t kMaxCommonNameBytes = 64;  // of RFC 5280, and what OpenSSL allows
 constexpr std::int64_t kMaxWallSeconds = WallTime::max().since_start / std::chrono::seconds(1);
 
 using NamesPtr = std::unique_ptr<GENERAL_NAMES, OpensslFree<GENERAL_NAMES_free>>;
@@ -227,6 +229,27 @@ Result<NamesPtr> names_of(const CertificateSpec& spec) {
   return names;
 }
 
+std::string default_name(const Identity& identity) {
+  return std::string(to_string(identity.role)) + " " + identity.id;
+}
+
+// The subject's common name as UTF-8; empty when there is none.
+std::string common_name_of(const X509* certificate) {
+  const X509_NAME* subject = X509_get_subject_name(certificate);
+  const int index = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (index < 0) return {};
+  unsigned char* text = nullptr;
+  const int length =
+      ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, index)));
+  if (length < 0) {
+    ERR_clear_error();
+    return {};
+  }
+  std::string name(reinterpret_cast<const char*>(text), static_cast<std::size_t>(length));
+  OPENSSL_free(text);
+  return name;
+}
+
 Result<KeyPtr> key_of_request(std::string_view csr_pem) {
   auto request = read_request(csr_pem, "certificate request");
   if (!request) return request.error();
@@ -298,7 +321,8 @@ Result<std::string> issue(const Authority& authority, const CertificateSpec& spe
   auto validity = within(*issuer, Validity{spec.not_before, spec.not_after});
   if (!validity) return validity.error();
 
-  Draft draft(key->get(), std::string(to_string(spec.identity.role)) + " " + spec.identity.id);
+  const std::string& name = spec.identity.name;
+  Draft draft(key->get(), name.empty() ? default_name(spec.identity) : name);
   draft.set_validity(*validity);
   draft.add(NID_basic_constraints, "critical,CA:FALSE", nullptr);
   draft.add(NID_key_usage, "critical,digitalSignature", nullptr);
@@ -327,7 +351,11 @@ Result<Identity> identity_of(const X509* certificate) {
     return invalid("certificate with " + std::to_string(uris.size()) +
                    " p2pd:// identities instead of one: it is not of a p2pd cluster");
   }
-  return parse_identity(uris.front());
+  auto identity = parse_identity(uris.front());
+  if (!identity) return identity;
+  const std::string name = common_name_of(certificate);
+  if (name != default_name(*identity)) identity->name = printable(name, kMaxCommonNameBytes);
+  return identity;
 }
 
 Result<std::string> spki_pin(const X509* certificate) {

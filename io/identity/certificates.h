@@ -50,7 +50,8 @@ Result<std::string> make_intermediate(const Authority& root, std::string_view cl
 struct CertificateSpec {
   // Only its public key is used, after its signature was checked; what else it asks for is ignored.
   std::string csr_pem;
-  // Also decides the use: agents and trackers are TLS servers and clients, admins only clients.
+  // Also decides the use: agents and trackers are TLS servers and clients, admins only clients. Its
+  // name (at most 64 bytes) becomes the common name; role and id when it is empty.
   Identity identity;
   // For other people's clients; our programs do not look at them.
   std::vector<std::string> dns_names;
@@ -64,7 +65,8 @@ struct CertificateSpec {
 // identity, name, address or times malformed, issuer no CA or expired at not_before.
 Result<std::string> issue(const Authority& issuer, const CertificateSpec& spec);
 
-// The one URI of our scheme; none or several, or a malformed one, is an error.
+// The one URI of our scheme; none or several, or a malformed one, is an error. With the name that
+// issue() was given.
 Result<Identity> identity_of(const X509* certificate);
 Result<Identity> identity_of(std::string_view certificate_pem);
 // Lower-case hexadecimal SHA-256 of the SubjectPublicKeyInfo.

@@ -17,12 +17,19 @@ struct Identity {
   std::string cluster;  // UUID, lower-case 8-4-4-4-12 form
   Role role = Role::agent;
   std::string id;  // UUID of the node, the tracker or the administrator
+  // For logs: what the tracker called the member when it made the certificate. No part of who it
+  // is.
+  std::string name;
 
   // "p2pd://CLUSTER/ROLE/ID"
   std::string uri() const;
-  friend bool operator==(const Identity&, const Identity&) = default;
+  // The name, or the id of a member without one.
+  const std::string& shown() const { return name.empty() ? id : name; }
+  friend bool operator==(const Identity& a, const Identity& b) {
+    return a.cluster == b.cluster && a.role == b.role && a.id == b.id;
+  }
 };
-// Exactly the form that uri() gives.
+// Exactly the form that uri() gives; the name stays empty.
 Result<Identity> parse_identity(std::string_view uri);
 
 }  // namespace p2p

@@ -24,6 +24,8 @@ constexpr std::size_t kWriteBufferBytes = 128 * 1024;
 constexpr std::size_t kReadAheadBytes = 128 * 1024;
 // Bytes read in one go before other connections of the thread get their turn.
 constexpr std::size_t kTurnBytes = 1024 * 1024;
+// The same for bytes that are only thrown away.
+constexpr std::size_t kDrainTurnBytes = 64 * 1024;
 constexpr std::size_t kRecordBytes = 16 * 1024;
 // Bytes that the kernel holds unsent: what is behind them can still be overtaken.
 constexpr int kUnsentLowWater = 128 * 1024;
@@ -133,6 +135,13 @@ void Connection::send_data(Buffer frame, std::uint32_t payload_bytes) {
   if (open_ && !writing_) write_frames();
 }
 
+void Connection::set_reading(bool reading) {
+  if (paused_ == !reading) return;
+  paused_ = !reading;
+  // Not only when the socket is readable: OpenSSL may hold whole frames already.
+  if (reading) asio::post(loop_, [self = shared_from_this()] { self->pump(); });
+}
+
 void Connection::close() {
   handler_ = nullptr;
   shut();
@@ -173,6 +182,7 @@ void Connection::pump() {
 // True when the handshake is done and the connection is open.
 bool Connection::handshake() {
   ERR_clear_error();
+  tls_->in.turn_left = kTurnBytes;
   const int result = SSL_do_handshake(tls_->ssl);
   if (result == 1) {
     if (!flush() || closed_) return false;
@@ -196,15 +206,15 @@ bool Connection::handshake() {
     refuse(tls_error(tls_->ssl, peer_ + ": TLS handshake"));
     return false;
   }
-  if (flush()) wait_readable();
+  if (flush()) read_more();
   return false;
 }
 
 void Connection::read_frames() {
   if (in_read_) return;
   in_read_ = true;
-  std::size_t taken = 0;
-  while (!closed_ && !closing_) {
+  tls_->in.turn_left = kTurnBytes;
+  while (!closed_ && !closing_ && !paused_) {
     if (header_have_ < kFrameHeaderBytes) {
       if (!read_into(header_bytes_.data(), kFrameHeaderBytes, header_have_)) break;
       header_ = decode_header(header_bytes_);
@@ -218,16 +228,10 @@ void Connection::read_frames() {
     }
     if (!read_into(body_.data(), body_.size(), body_have_)) break;
     header_have_ = 0;
-    taken += body_.size() + kFrameHeaderBytes;
     if (handler_ != nullptr) handler_->on_frame(header_, std::move(body_));
-    if (taken >= kTurnBytes && !closed_) {
-      in_read_ = false;
-      asio::post(loop_, [self = shared_from_this()] { self->pump(); });
-      return;
-    }
   }
   in_read_ = false;
-  if (!closed_ && !closing_) wait_readable();
+  if (!closed_ && !closing_ && !paused_) read_more();
 }
 
 // True when `have` has reached `wanted`; false: wait for more, or closed.
@@ -245,7 +249,10 @@ bool Connection::read_into(std::uint8_t* into, std::size_t wanted, std::size_t& 
     if (why == SSL_ERROR_ZERO_RETURN) {
       fail(Error{Errc::unavailable, peer_ + ": closed the connection"});
     } else {
-      fail(tls_error(tls_->ssl, peer_));
+      Error broken = tls_error(tls_->ssl, peer_);
+      // Bytes that do not decrypt are anybody's: unlike a frame, they say nothing about the peer.
+      if (broken.code == Errc::corrupt) broken.code = Errc::unavailable;
+      fail(broken);
     }
     return false;
   }
@@ -333,6 +340,12 @@ void Connection::set_low_water() {
   ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof low_water);
 }
 
+// Goes on with reading when the others had their turn, or when something arrives.
+void Connection::read_more() {
+  if (tls_->in.turn_left > 0) return wait_readable();
+  asio::post(loop_, [self = shared_from_this()] { self->pump(); });
+}
+
 void Connection::wait_readable() {
   if (reading_ || closed_) return;
   reading_ = true;
@@ -391,18 +404,21 @@ void Connection::refuse(const Error& why) {
   if (handler != nullptr) handler->on_closed(why);
 }
 
-// Throws away what arrives until the other side closes.
+// Throws away what arrives until the other side closes; one that goes on sending gets its turns
+// until the timer ends it, and not more.
 void Connection::drain() {
-  std::array<std::uint8_t, 4096> waste;
-  while (!closed_) {
+  std::array<std::uint8_t, 16 * 1024> waste;
+  for (std::size_t taken = 0; !closed_ && taken < kDrainTurnBytes;) {
     const ssize_t count = ::recv(socket_.native_handle(), waste.data(), waste.size(), MSG_DONTWAIT);
-    if (count > 0 || (count < 0 && errno == EINTR)) continue;
-    if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      wait_readable();
-      return;
+    if (count > 0) {
+      taken += static_cast<std::size_t>(count);
+    } else if (count == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) {
+      shut();
+    } else {
+      break;
     }
-    shut();
   }
+  wait_readable();
 }
 
 void Connection::shut() {

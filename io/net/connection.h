@@ -22,29 +22,13 @@
 #include <string>
 #include <string_view>
 
+#include "core/base/buffer.h"
 #include "core/base/result.h"
 #include "io/identity/identity.h"
 #include "io/identity/tls_context.h"
 #include "io/wire/frames.h"
 
 namespace p2p {
-
-// A run of bytes on the heap, not initialised.
-class Buffer {
- public:
-  Buffer() = default;
-  explicit Buffer(std::size_t size) : bytes_(new std::uint8_t[size]), size_(size) {}
-
-  std::uint8_t* data() { return bytes_.get(); }
-  const std::uint8_t* data() const { return bytes_.get(); }
-  std::size_t size() const { return size_; }
-  std::span<const std::uint8_t> span() const { return {bytes_.get(), size_}; }
-  std::span<std::uint8_t> span() { return {bytes_.get(), size_}; }
-
- private:
-  std::unique_ptr<std::uint8_t[]> bytes_;
-  std::size_t size_ = 0;
-};
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
@@ -57,7 +41,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
     virtual void on_frame(const FrameHeader& header, Buffer body) = 0;
     // Data frames that were queued have left this process's buffers: there is room for more.
     virtual void on_data_sent(std::uint32_t payload_bytes) = 0;
-    // Called once, unless close() was called before. Nothing is called after it.
+    // Called once, unless close() was called before. Nothing is called after it. After on_open(),
+    // corrupt and exhausted say that the peer broke the rules: a frame over the limit, and more
+    // control frames waiting than it may leave unread.
     virtual void on_closed(const Error& why) = 0;
 
    protected:
@@ -85,6 +71,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // `frame` is header, prefix and payload as encode_* make them; `payload_bytes` is what
   // on_data_sent() reports.
   void send_data(Buffer frame, std::uint32_t payload_bytes);
+  // While it is false, no frame is handed over and nothing is read: what the peer sends waits in
+  // the kernel, and then with the peer. Its end is noticed later, too.
+  void set_reading(bool reading);
   // Silently and at once: the handler hears nothing more.
   void close();
   // Sends what send() has queued, then closes; gives up after two seconds.
@@ -114,6 +103,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool encrypt_some();
   bool flush();
   void set_low_water();
+  void read_more();
   void wait_readable();
   void wait_writable();
   void fail(const Error& why);
@@ -131,6 +121,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Handler* handler_ = nullptr;
   bool open_ = false;
   bool closed_ = false;
+  bool paused_ = false;   // by set_reading()
   bool reading_ = false;  // a wait for readability is pending
   bool writing_ = false;
   bool in_read_ = false;

@@ -14,8 +14,14 @@ namespace {
 int read_socket(BIO* bio, char* into, int size) {
   auto& reader = *static_cast<TlsRecordReader*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
-  const ssize_t count = ::recv(reader.fd, into, static_cast<std::size_t>(size), MSG_DONTWAIT);
+  if (reader.turn_left == 0) {
+    BIO_set_retry_read(bio);
+    return -1;
+  }
+  const std::size_t most = std::min(static_cast<std::size_t>(size), reader.turn_left);
+  const ssize_t count = ::recv(reader.fd, into, most, MSG_DONTWAIT);
   if (count > 0) {
+    reader.turn_left -= static_cast<std::size_t>(count);
     reader.follow({reinterpret_cast<const std::uint8_t*>(into), static_cast<std::size_t>(count)});
     return static_cast<int>(count);
   }

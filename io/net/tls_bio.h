@@ -17,6 +17,9 @@ namespace p2p {
 struct TlsRecordReader {
   int fd = -1;
   bool eof = false;
+  // Bytes that may still be read in this turn; at 0 there seems to be nothing more. What OpenSSL
+  // swallows without giving plaintext (key updates, empty records) cannot hold a thread this way.
+  std::size_t turn_left = SIZE_MAX;
 
   // How many more bytes must arrive before `plaintext` more bytes can be read, at least: the rest
   // of the record that has begun, and what does not fit into it. Never too many.

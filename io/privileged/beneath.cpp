@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <mntent.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,11 +23,13 @@ constexpr std::string_view kPartPrefix = ".p2pd-";
 constexpr int kMaxTries = 256;
 
 // A descriptor, or -1 with errno.
-int open_beneath(int base, const std::string& path, int flags, mode_t mode, std::uint64_t resolve) {
+int open_beneath(int base, const std::string& path, int flags, mode_t mode, std::uint64_t resolve,
+                 bool across_mounts = false) {
   open_how how{};
   how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
   how.mode = mode;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | resolve;
+  if (!across_mounts) how.resolve |= RESOLVE_NO_XDEV;
   for (int tries = 1;; ++tries) {
     const long fd = ::syscall(SYS_openat2, base, path.c_str(), &how, sizeof how);
     if (fd >= 0 || (errno != EAGAIN && errno != EINTR) || tries == kMaxTries) {
@@ -35,13 +38,22 @@ int open_beneath(int base, const std::string& path, int flags, mode_t mode, std:
   }
 }
 
+// Of the mount that the descriptor's folder lies on; nothing when the kernel does not say (5.8).
+std::optional<std::uint64_t> mount_of(const Fd& folder) {
+  struct statx facts {};
+  if (::statx(folder.get(), "", AT_EMPTY_PATH, STATX_MNT_ID, &facts) != 0) return std::nullopt;
+  if ((facts.stx_mask & STATX_MNT_ID) == 0) return std::nullopt;
+  return facts.stx_mnt_id;
+}
+
 Error open_error(int error, const std::string& path) {
   const std::string act = "open " + path;
   switch (error) {
     case EXDEV:
       return {Errc::denied, act +
                                 ": a symbolic link on the way leads out of the folder that the "
-                                "agent was given (absolute links count as such)"};
+                                "agent was given (absolute links count as such), or something was "
+                                "mounted there after the agent's start (then restart the agent)"};
     case ELOOP:
       return {Errc::denied, act + ": a symbolic link that may not be followed is on the way"};
     case ENOTDIR:
@@ -129,7 +141,50 @@ Result<BaseFolder> BaseFolder::open(const std::string& kind, const std::string& 
                                        "container's seccomp profile) is needed");
   }
   std::string name = clean(path).value_or(canonical);
-  return BaseFolder(std::move(name), std::move(canonical), std::move(fd));
+  BaseFolder folder(std::move(name), std::move(canonical), std::move(fd));
+  folder.find_mounts();
+  return folder;
+}
+
+void BaseFolder::find_mounts() {
+  const std::unique_ptr<FILE, decltype(&::endmntent)> table(::setmntent("/proc/self/mounts", "re"),
+                                                            &::endmntent);
+  if (!table) return;  // no /proc: nothing below may be another mount
+  const std::string prefix = canonical_ == "/" ? "/" : canonical_ + "/";
+  mntent entry{};
+  std::vector<char> text(16 * paths::kMaxPathBytes);
+  while (::getmntent_r(table.get(), &entry, text.data(), static_cast<int>(text.size()))) {
+    const std::string_view place = entry.mnt_dir;
+    if (!place.starts_with(prefix) || place == prefix) continue;
+    std::string relative(place.substr(prefix.size()));
+    const Fd fd(open_beneath(fd_.get(), relative, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS,
+                             /*across_mounts=*/true));
+    if (!fd) continue;  // a file, or gone again
+    if (const auto id = mount_of(fd)) mounts_.push_back({std::move(relative), *id});
+  }
+  std::sort(mounts_.begin(), mounts_.end(),
+            [](const Mount& a, const Mount& b) { return a.relative.size() > b.relative.size(); });
+}
+
+Result<BaseFolder::Start> BaseFolder::start_of(const std::string& relative) const {
+  for (const Mount& mount : mounts_) {
+    const bool below =
+        relative.starts_with(mount.relative) &&
+        (relative.size() == mount.relative.size() || relative[mount.relative.size()] == '/');
+    if (!below) continue;
+    Fd fd(open_beneath(fd_.get(), mount.relative, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS,
+                       /*across_mounts=*/true));
+    if (!fd) return open_error(errno, absolute_of(mount.relative));
+    if (mount_of(fd) != mount.id) {
+      return Error{Errc::denied, "open " + absolute_of(relative) + ": " +
+                                     absolute_of(mount.relative) +
+                                     " is not the mount that it was when the agent started; "
+                                     "restart the agent"};
+    }
+    if (relative.size() == mount.relative.size()) return Start{std::move(fd), "."};
+    return Start{std::move(fd), relative.substr(mount.relative.size() + 1)};
+  }
+  return Start{Fd(), relative};
 }
 
 std::optional<std::string> BaseFolder::relative_of(std::string_view absolute) const {
@@ -149,13 +204,26 @@ std::string BaseFolder::absolute_of(const std::string& relative) const {
 }
 
 Result<Fd> BaseFolder::open_below(const std::string& relative, int flags, mode_t mode) const {
-  Fd fd(open_beneath(fd_.get(), relative, flags, mode, 0));
+  const Result<Start> start = start_of(relative);
+  if (!start) return start.error();
+  Fd fd(
+      open_beneath(start->mount ? start->mount.get() : fd_.get(), start->relative, flags, mode, 0));
   if (!fd) return open_error(errno, absolute_of(relative));
   return fd;
 }
 
 Result<Fd> BaseFolder::open_folder(const std::string& relative) const {
   return open_below(relative, O_RDONLY | O_DIRECTORY);
+}
+
+Result<Fd> BaseFolder::open_folder_of_mount(const std::string& relative) const {
+  Fd fd(open_beneath(fd_.get(), relative, O_RDONLY | O_DIRECTORY, 0,
+                     RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV));
+  if (!fd && errno == EXDEV) {
+    return Error{Errc::denied, "open " + absolute_of(relative) + ": another mount is on the way"};
+  }
+  if (!fd) return open_error(errno, absolute_of(relative));
+  return fd;
 }
 
 // From the far end, so that folders on the way that exist need not be readable. Each step is

@@ -4,10 +4,12 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "core/base/result.h"
 #include "io/disk/fd.h"
@@ -17,8 +19,10 @@ namespace p2p {
 // A folder that the agent was started with: a root or a share.
 //
 // Its name is resolved once, at start; everything below is resolved by the kernel from the open
-// descriptor (openat2 with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS). Relative symbolic links that
-// stay inside work; absolute ones and those that climb out are `denied`. Immutable, so thread-safe.
+// descriptor (openat2 with RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS and RESOLVE_NO_XDEV). Relative
+// symbolic links that stay inside work; absolute ones and those that climb out are `denied`. So are
+// mounts that came after the start: what was mounted below by then is known and worked in, but not
+// reached through a link. Immutable, so thread-safe.
 class BaseFolder {
  public:
   // `path` must be an absolute path to an existing folder; `kind` ("root", "share") is for errors.
@@ -37,16 +41,32 @@ class BaseFolder {
   Result<Fd> open_below(const std::string& relative, int flags, mode_t mode = 0) const;
   // The same for a folder, ready for mkdirat, renameat and fsync.
   Result<Fd> open_folder(const std::string& relative) const;
-  // The same, making the folders that are missing (0755 less the umask), durably.
+  // The same, through no symbolic link and no mount point.
+  Result<Fd> open_folder_of_mount(const std::string& relative) const;
+  // open_folder, making the folders that are missing (0755 less the umask), durably.
   Result<Fd> make_folder(const std::string& relative) const;
 
  private:
+  // Not held open: the operator may unmount it.
+  struct Mount {
+    std::string relative;  // where it lies below the folder
+    std::uint64_t id = 0;  // of the mount, as statx says it
+  };
+  // Where to start, and the rest of the way.
+  struct Start {
+    Fd mount;  // nothing: at the folder itself
+    std::string relative;
+  };
+
   BaseFolder(std::string name, std::string canonical, Fd fd)
       : name_(std::move(name)), canonical_(std::move(canonical)), fd_(std::move(fd)) {}
+  void find_mounts();
+  Result<Start> start_of(const std::string& relative) const;
 
   std::string name_;
   std::string canonical_;
   Fd fd_;
+  std::vector<Mount> mounts_;  // deepest first
 };
 
 // Opens `name`, one component, in an open folder, with the rules above and never through a symbolic

@@ -9,10 +9,12 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <limits>
 #include <optional>
 #include <utility>
 
 #include "io/disk/file_io.h"
+#include "io/privileged/folder_listing.h"
 
 namespace p2p {
 namespace {
@@ -22,6 +24,7 @@ constexpr mode_t kPermissionBits = 07777;
 constexpr mode_t kSettableBits = 0777;
 // Groups with thousands of members need long records; beyond this a name counts as unknown.
 constexpr std::size_t kMaxAccountBytes = 1024 * 1024;
+constexpr std::size_t kMaxReadyFileBytes = 4096;
 // So that a FIFO, a terminal or a device cannot hold up or take over the caller before fstat has
 // shown what it is.
 constexpr int kReadFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
@@ -113,6 +116,22 @@ Result<Fd> only_part(Result<Fd> file, const std::string& path) {
                                  " hard links, so it is no unfinished file of ours; remove it"};
 }
 
+Error part_deleted(const std::string& path) {
+  return {Errc::not_found, "the part " + path +
+                               " was deleted while it was written; push again, and keep whatever "
+                               "cleans up there from names that begin with .p2pd-"};
+}
+
+// What is behind the name must be the file whose bytes the caller knows.
+Status only_written(const Fd& file, const FileIdentity& written, const std::string& path) {
+  struct stat facts {};
+  if (::fstat(file.get(), &facts) != 0) return error_from_errno(errno, "look at " + path);
+  if (FileIdentity{facts.st_dev, facts.st_ino} == written) return {};
+  return Error{Errc::corrupt, "the part " + path +
+                                  " was replaced by another file while it was written; push again, "
+                                  "and find out who else writes in that folder"};
+}
+
 // A crash between land()'s chmod and rename leaves a part that its owner may not write any more.
 void make_writable_again(const Fd& folder, const std::string& part, const std::string& path) {
   const Result<Fd> file = only_part(open_in_folder(folder, part, kReadFlags, 0, path), path);
@@ -140,8 +159,10 @@ std::string list_of(const std::vector<std::string>& names) {
 }  // namespace
 
 Result<std::unique_ptr<LocalPrivileged>> LocalPrivileged::create(
-    const std::vector<std::string>& roots, const std::vector<std::string>& shares) {
-  std::unique_ptr<LocalPrivileged> made(new LocalPrivileged);
+    const std::vector<std::string>& roots, const std::vector<std::string>& shares,
+    const std::string& ready_file, FileCalls& calls) {
+  std::unique_ptr<LocalPrivileged> made(new LocalPrivileged(calls));
+  made->ready_file_ = ready_file;
   Status status = open_all("root", roots, made->roots_, made->root_names_);
   if (status) status = open_all("share", shares, made->shares_, made->share_names_);
   if (!status) return status.error();
@@ -170,14 +191,32 @@ Result<Fd> LocalPrivileged::open_source(const std::string& absolute_path) {
 Result<Fd> LocalPrivileged::open_part(const RootedPath& destination, const std::string& part) {
   const Result<Place> place = place_of(destination, part);
   if (!place) return place.error();
-  const Result<Fd> folder = place->root->make_folder(place->folder());
-  if (!folder) return folder.error();
-  if (Status status = refuse_folder(*place); !status) return status.error();
+  Result<Fd> file = make_part(*place, part);
+  if (file || file.error().code != Errc::exhausted) return file;
+  const Result<FreeSpace> left = free_space(destination);
+  if (!left || left->inodes > 0) return file;
+  return Error{Errc::exhausted, "create " + place->beside(part) +
+                                    ": disk full: its file system has space but can hold no "
+                                    "further file (no inodes left, see df -i); remove some files"};
+}
 
-  const std::string path = place->beside(part);
+Result<Fd> LocalPrivileged::make_part(const Place& place, const std::string& part) {
+  const Result<Fd> folder = place.root->make_folder(place.folder());
+  if (!folder) return folder.error();
+  if (Status status = refuse_folder(place); !status) return status.error();
+
+  const std::string path = place.beside(part);
   constexpr int kFlags = O_CREAT | O_RDWR | O_NONBLOCK | O_NOCTTY;
-  Result<Fd> file = open_in_folder(*folder, part, kFlags, 0600, path);
-  if (!file && file.error().code == Errc::io_failed) {
+  Result<Fd> file = open_in_folder(*folder, part, kFlags | O_EXCL, 0600, path);
+  if (file) {
+    // Before anything is claimed of it: else a power cut takes the file, and leaves the claim.
+    if (Status synced = calls_.sync_folder(folder->get(), "of " + path); !synced) {
+      return synced.error();
+    }
+    return file;
+  }
+  file = open_in_folder(*folder, part, kFlags, 0600, path);
+  if (!file && file.error().code == Errc::denied) {
     make_writable_again(*folder, part, path);
     file = open_in_folder(*folder, part, kFlags, 0600, path);
   }
@@ -191,7 +230,7 @@ Result<Fd> LocalPrivileged::open_landed(const RootedPath& path) {
 }
 
 Status LocalPrivileged::land(const RootedPath& destination, const std::string& part,
-                             const FileMetadata& metadata) {
+                             const FileIdentity& written, const FileMetadata& metadata) {
   const Result<Place> place = place_of(destination, part);
   if (!place) return place.error();
   const Result<Fd> folder = place->root->open_folder(place->folder());
@@ -201,16 +240,17 @@ Status LocalPrivileged::land(const RootedPath& destination, const std::string& p
   const std::string part_path = place->beside(part);
   const Result<Fd> file =
       only_part(open_in_folder(*folder, part, kReadFlags, 0, part_path), part_path);
-  if (!file) return file.error();
+  if (!file) return file.error().code == Errc::not_found ? part_deleted(part_path) : file.error();
+  if (Status status = only_written(*file, written, part_path); !status) return status;
   if (Status status = refuse_folder(*place); !status) return status;
   if (Status status = set_metadata(*file, metadata, part_path); !status) return status;
-  if (Status status = sync_all(file->get(), part_path); !status) return status;
+  if (Status status = calls_.sync_all(file->get(), part_path); !status) return status;
   if (Status status = refuse_folder(*place); !status) return status;
-  if (::renameat(folder->get(), part.c_str(), folder->get(),
-                 paths::name_of(place->relative).c_str()) != 0) {
-    return error_from_errno(errno, "rename " + part_path + " to " + path);
+  if (Status status = calls_.rename(folder->get(), part, paths::name_of(place->relative), path);
+      !status) {
+    return status;
   }
-  return sync_folder(folder->get(), "of " + path);
+  return calls_.sync_folder(folder->get(), "of " + path);
 }
 
 Status LocalPrivileged::remove_part(const RootedPath& destination, const std::string& part) {
@@ -219,13 +259,10 @@ Status LocalPrivileged::remove_part(const RootedPath& destination, const std::st
   const Result<Fd> folder = place->root->open_folder(place->folder());
   if (!folder && folder.error().code == Errc::not_found) return {};
   if (!folder) return folder.error();
-  if (::unlinkat(folder->get(), part.c_str(), 0) != 0 && errno != ENOENT) {
-    return error_from_errno(errno, "remove " + place->beside(part));
-  }
-  return {};
+  return calls_.remove(folder->get(), part, place->beside(part));
 }
 
-Result<std::uint64_t> LocalPrivileged::free_bytes(const RootedPath& destination) {
+Result<FreeSpace> LocalPrivileged::free_space(const RootedPath& destination) {
   const Result<Place> place = place_of(destination);
   if (!place) return place.error();
   // Folders that are still missing will be on the file system of the last one that exists.
@@ -236,24 +273,55 @@ Result<std::uint64_t> LocalPrivileged::free_bytes(const RootedPath& destination)
     folder = place->root->open_below(near, O_PATH | O_DIRECTORY);
   }
   if (!folder) return folder.error();
-  struct statvfs facts {};
-  if (::fstatvfs(folder->get(), &facts) != 0) {
+  struct statvfs space {};
+  struct stat facts {};
+  if (::fstatvfs(folder->get(), &space) != 0 || ::fstat(folder->get(), &facts) != 0) {
     return error_from_errno(errno, "ask for the free space at " + place->root->absolute_of(near));
   }
-  return std::uint64_t{facts.f_bavail} * facts.f_frsize;
+  return FreeSpace{
+      .bytes = std::uint64_t{space.f_bavail} * space.f_frsize,
+      .inodes = space.f_files == 0 ? std::numeric_limits<std::uint64_t>::max() : space.f_favail,
+      .device = facts.st_dev};
+}
+
+Result<FolderListing> LocalPrivileged::list_folder(std::uint32_t root, const std::string& relative,
+                                                   const std::string& after) {
+  const Result<const BaseFolder*> base = root_of(root);
+  if (!base) return base.error();
+  const std::string path = (*base)->absolute_of(relative);
+  if (Status status = paths::check_relative(relative); relative != "." && !status) {
+    return status.error().within(path);
+  }
+  const Result<Fd> folder = (*base)->open_folder_of_mount(relative);
+  if (!folder) return folder.error();
+  return list_entries(*folder, after, path);
+}
+
+Status LocalPrivileged::write_ready_file(const std::string& text) {
+  if (ready_file_.empty()) {
+    return Error{Errc::invalid_argument, "this agent was started without a ready file"};
+  }
+  if (text.size() > kMaxReadyFileBytes) {
+    return Error{Errc::invalid_argument,
+                 "a ready file has at most " + std::to_string(kMaxReadyFileBytes) + " bytes"};
+  }
+  return write_file_atomically(ready_file_, text, 0644);
+}
+
+Result<const BaseFolder*> LocalPrivileged::root_of(std::uint32_t number) const {
+  if (number < roots_.size()) return &roots_[number];
+  return Error{Errc::invalid_argument,
+               "root number " + std::to_string(number) +
+                   " does not exist; this agent's roots: " + list_of(root_names_)};
 }
 
 Result<LocalPrivileged::Place> LocalPrivileged::place_of(const RootedPath& path) const {
-  if (path.root >= roots_.size()) {
-    return Error{Errc::invalid_argument,
-                 "root number " + std::to_string(path.root) +
-                     " does not exist; this agent's roots: " + list_of(root_names_)};
-  }
-  const BaseFolder& root = roots_[path.root];
+  const Result<const BaseFolder*> root = root_of(path.root);
+  if (!root) return root.error();
   if (Status status = paths::check_relative(path.relative); !status) {
-    return status.error().within(root.absolute_of(path.relative));
+    return status.error().within((*root)->absolute_of(path.relative));
   }
-  return Place{&root, path.relative};
+  return Place{*root, path.relative};
 }
 
 Result<LocalPrivileged::Place> LocalPrivileged::place_of(const RootedPath& path,

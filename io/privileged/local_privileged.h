@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "io/disk/file_calls.h"
 #include "io/privileged/beneath.h"
 #include "io/privileged/privileged.h"
 
@@ -16,8 +17,11 @@ class LocalPrivileged final : public Privileged {
  public:
   // Each must be an absolute path to an existing folder, which stays open from now on: if it is
   // renamed or a link to it changes, the agent goes on with the folder that it was started with.
+  // An empty `ready_file` is none. `calls` outlives the object.
   static Result<std::unique_ptr<LocalPrivileged>> create(const std::vector<std::string>& roots,
-                                                         const std::vector<std::string>& shares);
+                                                         const std::vector<std::string>& shares,
+                                                         const std::string& ready_file = "",
+                                                         FileCalls& calls = FileCalls::system());
 
   // As they were given, without "." and repeated '/'; open_source also knows them by the names that
   // they have without symbolic links.
@@ -30,10 +34,13 @@ class LocalPrivileged final : public Privileged {
   // Never sets setuid, setgid and sticky bits. The owner and the group are looked up by name only;
   // a number in their place counts as unknown. A symbolic link at the destination is replaced,
   // except one that leads to a folder inside the root, which is an error like a folder.
-  Status land(const RootedPath& destination, const std::string& part,
+  Status land(const RootedPath& destination, const std::string& part, const FileIdentity& written,
               const FileMetadata& metadata) override;
   Status remove_part(const RootedPath& destination, const std::string& part) override;
-  Result<std::uint64_t> free_bytes(const RootedPath& destination) override;
+  Result<FreeSpace> free_space(const RootedPath& destination) override;
+  Result<FolderListing> list_folder(std::uint32_t root, const std::string& relative,
+                                    const std::string& after) override;
+  Status write_ready_file(const std::string& text) override;
 
  private:
   // A checked RootedPath.
@@ -49,17 +56,21 @@ class LocalPrivileged final : public Privileged {
     }
   };
 
-  LocalPrivileged() = default;
+  explicit LocalPrivileged(FileCalls& calls) : calls_(calls) {}
+  Result<const BaseFolder*> root_of(std::uint32_t number) const;
   Result<Place> place_of(const RootedPath& path) const;
   // With the part's name checked too.
   Result<Place> place_of(const RootedPath& path, const std::string& part) const;
+  Result<Fd> make_part(const Place& place, const std::string& part);
   static Status refuse_folder(const Place& place);
   Error outside(const std::string& absolute_path) const;
 
+  FileCalls& calls_;
   std::vector<BaseFolder> roots_;
   std::vector<BaseFolder> shares_;
   std::vector<std::string> root_names_;
   std::vector<std::string> share_names_;
+  std::string ready_file_;
 };
 
 }  // namespace p2p

@@ -49,8 +49,14 @@ Error corrupt(const std::string& folder, const std::string& why) {
                                   "with an empty one"};
 }
 
+// LevelDB maps its tables, and calls it an invalid argument when one is shorter than the part of it
+// that it looks for.
+bool is_cut_table(const leveldb::Status& status) {
+  return status.IsIOError() && mentions(status, std::string(".ldb: ") + std::strerror(EINVAL));
+}
+
 Error error_from(const leveldb::Status& status, const std::string& folder) {
-  if (status.IsCorruption()) return corrupt(folder, status.ToString());
+  if (status.IsCorruption() || is_cut_table(status)) return corrupt(folder, status.ToString());
   const bool full = mentions(status, "No space left") || mentions(status, "quota exceeded");
   return Error{full ? Errc::exhausted : Errc::io_failed,
                "state store " + folder + ": " + status.ToString() +

@@ -19,13 +19,14 @@
 namespace p2p {
 
 enum class FrameType : std::uint8_t {
-  hello = 1,     // proto Hello, the first frame of each side
-  control = 2,   // proto PeerMessage, AgentMessage or TrackerMessage
-  have = 16,     // runs of chunks: (first u32, count u32) ...
-  offer = 17,    // chunk u32, answer within u32 milliseconds; see Offer
-  request = 18,  // chunk u32, offset u32, length u32
-  cancel = 19,   // the same; flag kRefusal: a request of yours will not be served
-  data = 20,     // chunk u32, offset u32, then the bytes
+  hello = 1,      // proto Hello, the first frame of each side
+  control = 2,    // proto PeerMessage, AgentMessage or TrackerMessage
+  deny_list = 3,  // proto Statement with a DenyList, between agents
+  have = 16,      // runs of chunks: (first u32, count u32) ...
+  offer = 17,     // chunk u32, answer within u32 milliseconds; see Offer
+  request = 18,   // chunk u32, offset u32, length u32
+  cancel = 19,    // the same; flag kRefusal: a request of yours will not be served
+  data = 20,      // chunk u32, offset u32, then the bytes
 };
 
 inline constexpr std::size_t kFrameHeaderBytes = 8;

@@ -58,6 +58,7 @@ class Failures(ClusterTest):
         if mounted.returncode != 0:
             self.skipTest(f"mount is refused here: {mounted.stderr.strip()}")
         self.addCleanup(subprocess.run, ["umount", "-l", str(small)], check=True)
+        self.cluster.nodes["n3"].restart()  # what is mounted later is not written to
         file, name = self.publish(16 * MiB)
         run = self.cluster.ctl("push", name, "--to", "n[2-4]", "--path", "small/image.bin")
         self.assertEqual(2, run.code, run)

@@ -18,17 +18,16 @@ constexpr std::uint32_t kPage = 16 * 1024 * 8;
 const ContentId kId{sha256(std::string_view("a content"))};
 const ContentId kOther{sha256(std::string_view("another content"))};
 
-FileFacts facts() {
-  FileFacts facts;
+FileState facts() {
+  FileState facts;
   facts.size = 1'000'000;
   facts.inode = 42;
   facts.device = 7;
-  facts.mtime_ns = 5;
-  facts.ctime_ns = 6;
+  facts.birth_ns = 5;
   return facts;
 }
 
-PartRecords::Place place() {
+PartPlace place() {
   return {17, {1, "images/a.img"}, ".p2pd-a.part"};
 }
 
@@ -56,10 +55,10 @@ struct Part {
     record(have);
   }
   void record(const std::vector<std::uint32_t>& have) {
-    REQUIRE(records.record(kId, facts(), bits(count, have), chunks(have)));
+    REQUIRE(records.record_durable(kId, facts(), bits(count, have), chunks(have)));
   }
-  Bitfield load(const FileFacts& now = facts(), const PartRecords::Place& where = place()) const {
-    return records.load(kId, where, now, count);
+  Bitfield load(const FileState& now = facts(), const PartPlace& where = place()) const {
+    return records.durable(kId, where, now, count);
   }
   // The value of the one key that ends so, changed.
   void change(const std::string& end, const std::function<void(std::string&)>& spoil) {
@@ -97,14 +96,13 @@ TEST_CASE("A part that has begun has nothing, nor has one that nobody began", "[
   Part part(100, {});
   CHECK(part.load().none());
   CHECK(part.load().size() == 100);
-  CHECK(part.records.load(kOther, place(), facts(), 100).none());
+  CHECK(part.records.durable(kOther, place(), facts(), 100).none());
 }
 
-TEST_CASE("Only the times of a part may have changed since it was recorded", "[p2pd]") {
+TEST_CASE("Only what it takes on the disk may have changed since a part was recorded", "[p2pd]") {
   Part part(100, {3, 4});
-  FileFacts now = facts();
-  now.mtime_ns = now.ctime_ns = 1'000'000;
-  now.mode = 0600;
+  FileState now = facts();
+  now.allocated = 1'000'000;
   CHECK(part.load(now).count() == 2);
   SECTION("inode") {
     now.inode = 43;
@@ -115,12 +113,15 @@ TEST_CASE("Only the times of a part may have changed since it was recorded", "[p
   SECTION("size") {
     now.size = 999'999;
   }
+  SECTION("birth: the inode's number was used again") {
+    now.birth_ns = 6;
+  }
   CHECK(part.load(now).none());
 }
 
 TEST_CASE("A record counts for the place that it was made for", "[p2pd]") {
   Part part(100, {3, 4});
-  PartRecords::Place where = place();
+  PartPlace where = place();
   where.job = 18;
   CHECK(part.load(facts(), where).count() == 2);
   SECTION("another root") {
@@ -145,10 +146,10 @@ TEST_CASE("Pages of an older part do not count for a new one", "[p2pd]") {
   Part part(100, {3, 4});
   std::string old_page;
   part.change("bits/0000", [&](std::string& value) { old_page = value; });
-  FileFacts later = facts();
+  FileState later = facts();
   later.inode = 43;
   REQUIRE(part.records.begin(kId, place(), later));
-  REQUIRE(part.records.record(kId, later, bits(100, {5}), chunks({5})));
+  REQUIRE(part.records.record_durable(kId, later, bits(100, {5}), chunks({5})));
   CHECK(part.load(later) == bits(100, {5}));
   part.change("bits/0000", [&](std::string& value) { value = old_page; });
   CHECK(part.load(later).none());
@@ -161,7 +162,7 @@ TEST_CASE("Bits go to pages, and only the pages of new chunks are written", "[p2
   CHECK(part.load() == bits(count, {0, kPage - 1, kPage, 2 * kPage, 2 * kPage + 4}));
 
   Bitfield have = bits(count, {0, 1, kPage - 1, kPage, kPage + 1, 2 * kPage, 2 * kPage + 4});
-  REQUIRE(part.records.record(kId, facts(), have, chunks({kPage + 1})));
+  REQUIRE(part.records.record_durable(kId, facts(), have, chunks({kPage + 1})));
   have.reset(1);
   CHECK(part.load() == have);
 }
@@ -171,7 +172,7 @@ TEST_CASE("The largest file's bits fit the store's limits", "[p2pd]") {
   Part part(count, {});
   std::vector<ChunkIndex> of_each_page;
   for (std::uint32_t i = 0; i < count; i += kPage) of_each_page.push_back(ChunkIndex{i});
-  REQUIRE(part.records.record(kId, facts(), Bitfield(count, true), of_each_page));
+  REQUIRE(part.records.record_durable(kId, facts(), Bitfield(count, true), of_each_page));
   CHECK(part.load().all());
 }
 
@@ -231,7 +232,7 @@ TEST_CASE("A head that is damaged makes the whole record count as nothing", "[p2
 TEST_CASE("A page with more bits than the file has chunks claims no chunk that is not there",
           "[p2pd]") {
   Part part(100, {1, 98});
-  CHECK(part.records.load(kId, place(), facts(), 50) == bits(50, {1}));
+  CHECK(part.records.durable(kId, place(), facts(), 50) == bits(50, {1}));
 }
 
 TEST_CASE("Erasing leaves nothing of a record, and all of others'", "[p2pd]") {
@@ -241,6 +242,50 @@ TEST_CASE("Erasing leaves nothing of a record, and all of others'", "[p2pd]") {
   CHECK(part.keys() == 1);
   CHECK(part.load().none());
   CHECK(part.records.erase(kId));
+}
+
+TEST_CASE("Verified chunks are told apart from durable ones", "[p2pd]") {
+  Part part(10'000, {3});
+  REQUIRE(part.records.record_verified(kId, facts(), bits(10'000, {3, 4, 9'999}),
+                                       chunks({4, 9'999})));
+  CHECK(part.load() == bits(10'000, {3}));
+  CHECK(part.records.verified(kId, place(), facts(), 10'000) == bits(10'000, {3, 4, 9'999}));
+  FileState other = facts();
+  other.inode = 43;
+  CHECK(part.records.verified(kId, place(), other, 10'000).none());
+}
+
+TEST_CASE("A part is on record before there is a file, and then claims nothing", "[p2pd]") {
+  MemoryStore store;
+  const PartRecords records(store);
+  REQUIRE(records.intend(kId, place()));
+  const auto known = records.find(kId);
+  REQUIRE(known);
+  REQUIRE(known->has_value());
+  CHECK((*known)->file.inode == 0);
+  CHECK((*known)->place.destination.relative == "images/a.img");
+  CHECK(records.durable(kId, place(), facts(), 100).none());
+}
+
+TEST_CASE("Another job takes a part over with all that is recorded of it", "[p2pd]") {
+  Part part(100, {3, 4});
+  REQUIRE(part.records.take_over(kId, 99));
+  CHECK((*part.records.find(kId))->place.job == 99);
+  CHECK(part.load().count() == 2);
+}
+
+TEST_CASE("All parts on record are listed, damaged records are not", "[p2pd]") {
+  Part part(100, {3, 4});
+  REQUIRE(part.records.intend(kOther, place()));
+  auto all = part.records.list();
+  REQUIRE(all);
+  CHECK(all->size() == 2);
+  StateBatch batch;
+  batch.put("part/00/0000/head", "nonsense");
+  REQUIRE(part.store.apply(batch));
+  all = part.records.list();
+  REQUIRE(all);
+  CHECK(all->size() == 2);
 }
 
 }  // namespace p2p

@@ -1,20 +1,15 @@
 #include "tests/sim/sim_swarm.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
+
+#include "tests/sim/sim_node.h"
 
 namespace p2p::sim {
 namespace {
 
-NodeId id_of(NodeIndex index) {
-  // Spread over the whole range: the order of ids must mean nothing.
-  Rng rng(index + 1);
-  NodeId id;
-  const std::uint64_t words[2] = {rng.next(), rng.next()};
-  std::memcpy(id.bytes.data(), words, sizeof words);
-  return id;
-}
+// Stands for the content id: the same for all nodes.
+constexpr std::uint64_t kContentKey = 0x5eed;
 
 HashTree tree_of(std::uint64_t bytes) {
   HashTree tree;
@@ -23,207 +18,220 @@ HashTree tree_of(std::uint64_t bytes) {
   return tree;
 }
 
+// Where the i-th of `count` stands, when they fill `groups` one after the other.
+std::uint32_t group_of(std::uint32_t i, std::uint32_t count, std::uint32_t groups) {
+  return static_cast<std::uint32_t>(std::uint64_t{i} * groups / std::max(count, 1u));
+}
+
 }  // namespace
 
-struct SimSwarm::Node {
-  Node(NodeIndex i, const SwarmSettings& settings, const ChunkSpace& space, bool is_seed, Rng rng)
-      : index(i),
-        seed(is_seed),
-        download(space, settings.download, rng),
-        uploads(settings.upload),
-        news(settings.have),
-        offers(space.count(), settings.offer, rng.split()) {}
+NodeId id_of(NodeIndex index) {
+  // Spread over the whole range: the order of ids must mean nothing.
+  Rng rng(index + 1);
+  NodeId id;
+  const std::uint64_t words[2] = {rng.next(), rng.next()};
+  std::memcpy(id.bytes.data(), words, sizeof words);
+  std::memcpy(id.bytes.data() + 12, &index, sizeof index);
+  return id;
+}
 
-  NodeIndex index;
-  bool seed;
-  bool started = false;
-  bool whole = false;
-  Time begin{};
-  Time whole_at{};
-  Time late_until{};
-  Download download;
-  UploadSlots uploads;
-  HaveBatch news;
-  SeedOffers offers;  // of a seed
-  std::set<NodeIndex> neighbours;
-  std::map<NodeId, NodeIndex> by_id;
-  Time armed = Time::max();
-  std::set<NodeIndex> complete;  // neighbours that have everything
-};
+NodeIndex index_of(const NodeId& id) {
+  NodeIndex index = 0;
+  std::memcpy(&index, id.bytes.data() + 12, sizeof index);
+  return index;
+}
 
 SimSwarm::SimSwarm(const SwarmSettings& settings)
     : settings_(settings),
       space_(tree_of(settings.file_bytes)),
-      network_(world_, settings.network),
+      network_(world_, settings.network, *this),
       rng_(settings.seed) {
   for (NodeIndex i = 0; i < settings.receivers + settings.seeds; ++i) {
-    network_.add(settings.rates);
-    nodes_.push_back(
-        std::make_unique<Node>(i, settings_, space_, i >= settings.receivers, rng_.split()));
-    nodes_.back()->begin = world_.now();
-    nodes_.back()->late_until = world_.now();
+    const bool is_seed = i >= settings.receivers;
+    const std::uint32_t rack = is_seed ? (i - settings.receivers) % settings.racks
+                                       : group_of(i, settings.receivers, settings.racks);
+    network_.add(settings.rates, {rack, group_of(rack, settings.racks, settings.dcs)});
+    nodes_.push_back(std::make_unique<Node>());
+    nodes_.back()->seed = is_seed;
+    begin(i);
+  }
+  for (std::uint32_t rack = 0; rack < network_.racks(); ++rack) {
+    network_.set_rack_rates(rack, settings.rack_rates);
+  }
+  for (std::uint32_t dc = 0; dc < settings.dcs; ++dc) {
+    network_.set_dc_rates(dc, settings.dc_rates);
   }
 }
 
 SimSwarm::~SimSwarm() = default;
 
-void SimSwarm::slow(NodeIndex node, double factor) {
-  network_.set_rates(node, {settings_.rates.up / factor, settings_.rates.down});
+bool SimSwarm::far(NodeIndex a, NodeIndex b) const {
+  return settings_.racks > 1 && network_.place(a).rack != network_.place(b).rack;
 }
 
-void SimSwarm::dies(NodeIndex node, Duration after) {
-  world_.after(after, [this, node] {
-    network_.set_alive(node, false);
-    disconnect(node);
-  });
+std::string SimSwarm::rack_of(NodeIndex node) const {
+  return settings_.racks > 1 ? "r" + std::to_string(network_.place(node).rack) : "";
 }
 
-void SimSwarm::joins_late(NodeIndex node, Duration after) {
-  nodes_[node]->late_until = world_.now() + after;
+// A process begins: nothing is known.
+void SimSwarm::begin(NodeIndex index) {
+  Node& node = *nodes_[index];
+  Rng rng = rng_.split();
+  node.uploads = std::make_unique<UploadSlots>(settings_.upload);
+  node.news = HaveBatch(settings_.have);
+  if (!node.seed) {
+    node.download = std::make_unique<Download>(space_, settings_.download, rng);
+    return;
+  }
+  node.offers = std::make_unique<SeedOffers>(space_.count(), settings_.offer, rng);
+  if (settings_.rack_rule) node.offers->stands_in(rack_of(index), kContentKey);
+  if (settings_.seeds > 1) {
+    std::vector<NodeId> seeds;
+    for (std::uint32_t i = 0; i < settings_.seeds; ++i) seeds.push_back(id_of(seed(i)));
+    node.offers->set_seeds(id_of(index), seeds);
+  }
+}
+
+// The tracker tells the node whom it should know, and it dials them.
+void SimSwarm::start(NodeIndex index) {
+  Node& node = *nodes_[index];
+  node.started = true;
+  node.left_at = Time::max();
+  swarm_.on_rack(id_of(index), rack_of(index));
+  swarm_.on_wants(id_of(index));
+  const auto members = swarm_.handout(id_of(index), settings_.handout, rng_);
+  if (settings_.racks > 1 && settings_.rack_rule) {
+    std::vector<NodeId> mates;
+    for (const auto& member : members) {
+      if (member.rack_mate && !member.seed) mates.push_back(member.node);
+    }
+    node.download->stands_in_rack(id_of(index), kContentKey, mates, world_.now());
+  }
+  for (const auto& member : members) {
+    const NodeIndex other = index_of(member.node);
+    world_.after(settings_.handshake, [this, index, other] {
+      if (nodes_[index]->started && nodes_[other]->started) connect(index, other);
+    });
+  }
 }
 
 void SimSwarm::connect(NodeIndex a, NodeIndex b) {
   if (a == b || nodes_[a]->neighbours.contains(b)) return;
-  for (const auto& [x, y] : {std::pair(a, b), std::pair(b, a)}) {
-    nodes_[x]->neighbours.insert(y);
-    nodes_[x]->by_id[id_of(y)] = y;
-  }
-  // Each tells the other what it has: at the start, seeds everything and receivers nothing.
-  for (const auto& [x, y] : {std::pair(a, b), std::pair(b, a)}) {
-    if (nodes_[y]->seed) {
-      if (nodes_[x]->seed) continue;
-      network_.message(x, y, [this, x = x, y = y] {
-        nodes_[y]->offers.on_peer_joined(id_of(x));
-        offer(y);
-      });
-      continue;
-    }
-    network_.message(x, y, [this, x = x, y = y] {
-      Node& node = *nodes_[y];
-      if (!network_.alive(x)) return;
-      const Node& other = *nodes_[x];
-      node.download.on_peer_joined(id_of(x), world_.now(), other.seed && settings_.offers);
-      auto runs =
-          other.seed ? std::vector<ChunkRun>{{0, space_.count()}} : runs_of(other.download.have());
-      if (other.seed) node.complete.insert(x);
-      if (!runs.empty()) node.download.on_have(id_of(x), runs, world_.now());
-      perform(y);
-    });
-  }
+  nodes_[a]->neighbours.insert(b);
+  nodes_[b]->neighbours.insert(a);
+  network_.message(a, b, [this, a, b] { met(b, a); });
+  network_.message(b, a, [this, a, b] { met(a, b); });
 }
 
-void SimSwarm::start(NodeIndex index) {
+// What the other told about itself when the connection stood has arrived.
+void SimSwarm::met(NodeIndex index, NodeIndex from) {
   Node& node = *nodes_[index];
-  node.started = true;
-  node.begin = world_.now();
-  const std::uint32_t members = settings_.receivers + settings_.seeds;
-  if (members <= settings_.full_mesh) {
-    for (NodeIndex other = 0; other < members; ++other) {
-      if (nodes_[other]->started || nodes_[other]->seed) connect(index, other);
-    }
-    return;
+  const Node& other = *nodes_[from];
+  const Time now = world_.now();
+  if (settings_.rack_rule && far(index, from)) node.uploads->set_far(id_of(from));
+  const std::vector<ChunkRun> runs =
+      other.seed ? std::vector<ChunkRun>{{0, space_.count()}} : runs_of(other.download->have());
+  if (node.seed) {
+    if (other.seed) return;
+    node.offers->on_peer_joined(id_of(from), rack_of(from));
+    node.offers->on_have(id_of(from), runs, now);
+    return offer(index);
   }
-  for (std::uint32_t i = 0; i < settings_.seeds; ++i) connect(index, seed(i));
-  while (node.neighbours.size() < std::min(settings_.neighbours, members - 1)) {
-    connect(index, static_cast<NodeIndex>(rng_.below(settings_.receivers)));
-  }
-}
-
-void SimSwarm::disconnect(NodeIndex dead) {
-  for (const NodeIndex other : nodes_[dead]->neighbours) {
-    // A reset reaches the neighbour after a round trip, as a rule.
-    world_.after(settings_.network.round_trip, [this, dead, other] {
-      Node& node = *nodes_[other];
-      node.uploads.on_peer_left(id_of(dead));
-      node.offers.on_peer_left(id_of(dead));
-      if (!node.seed) node.download.on_peer_left(id_of(dead), world_.now());
-      node.neighbours.erase(dead);
-      perform(other);
-      grant(other);
-    });
-  }
+  if (other.seed || other.whole) node.complete.insert(from);
+  const bool is_far = far(index, from) && settings_.rack_rule;
+  node.download->on_peer_joined(id_of(from), now, other.seed && settings_.offers, is_far);
+  if (!runs.empty()) node.download->on_have(id_of(from), runs, now);
+  perform(index);
 }
 
 void SimSwarm::perform(NodeIndex index) {
   Node& node = *nodes_[index];
   if (node.seed) return offer(index);
-  for (const Download::Effect& effect : node.download.take_effects()) {
+  for (const Download::Effect& effect : node.download->take_effects()) {
     if (const auto* request = std::get_if<Download::SendRequest>(&effect)) {
-      const NodeIndex to = node.by_id.at(request->peer);
-      network_.message(index, to, [this, index, to, range = request->range] {
-        const SpaceKey space{};
-        const bool offered = nodes_[to]->seed && !nodes_[to]->offers.all_out();
-        if (!offered && nodes_[to]->uploads.busy_for(id_of(index), space, range.chunk)) {
-          network_.message(to, index, [this, index, to, range] {
-            nodes_[index]->download.on_busy(id_of(to), range, world_.now());
-            perform(index);
-          });
-          return;
-        }
-        nodes_[to]->offers.on_requested(id_of(index), range.chunk, world_.now());
-        if (nodes_[to]->uploads.on_request(id_of(index), space, range)) return grant(to);
-        network_.message(to, index, [this, index, to, range] {
-          nodes_[index]->download.on_refused(id_of(to), range, world_.now());
-          perform(index);
-        });
-      });
+      const NodeIndex to = index_of(request->peer);
+      network_.message(index, to,
+                       [this, index, to, range = request->range] { requested(to, index, range); });
     } else if (const auto* cancel = std::get_if<Download::SendCancel>(&effect)) {
-      const NodeIndex to = node.by_id.at(cancel->peer);
+      const NodeIndex to = index_of(cancel->peer);
       network_.message(index, to, [this, index, to, range = cancel->range] {
-        nodes_[to]->uploads.on_cancel(id_of(index), SpaceKey{}, range);
+        nodes_[to]->uploads->on_cancel(id_of(index), SpaceKey{}, range);
         grant(to);
       });
     } else if (const auto* decline = std::get_if<Download::SendDecline>(&effect)) {
-      const NodeIndex to = node.by_id.at(decline->peer);
+      const NodeIndex to = index_of(decline->peer);
       network_.message(index, to, [this, index, to, chunk = decline->chunk] {
-        nodes_[to]->offers.on_declined(id_of(index), chunk, world_.now());
+        nodes_[to]->offers->on_declined(id_of(index), chunk, world_.now());
         offer(to);
       });
     }
   }
-  const Time next = std::min(node.download.next_deadline(), node.news.next_deadline());
-  if (next < node.armed) {
-    node.armed = next;
-    world_.at(next, [this, index] { tick(index); });
+  arm(index, std::min(node.download->next_deadline(), node.news.next_deadline()));
+}
+
+void SimSwarm::requested(NodeIndex index, NodeIndex from, const ChunkRange& range) {
+  Node& node = *nodes_[index];
+  if (node.silent) return;
+  const bool offered = node.seed && !node.offers->all_out();
+  const bool relieved =
+      settings_.racks > 3 && !node.seed && far(index, from) && node.download->near_seed_offers();
+  if (relieved || (!offered && node.uploads->busy_for(id_of(from), SpaceKey{}, range.chunk))) {
+    network_.message(index, from, [this, index, from, range] {
+      nodes_[from]->download->on_busy(id_of(index), range, world_.now());
+      perform(from);
+    });
+    return;
   }
+  if (node.seed) node.offers->on_requested(id_of(from), range.chunk, world_.now());
+  if (node.uploads->on_request(id_of(from), SpaceKey{}, range, offered)) return grant(index);
+  network_.message(index, from, [this, index, from, range] {
+    nodes_[from]->download->on_refused(id_of(index), range, world_.now());
+    perform(from);
+  });
+}
+
+void SimSwarm::arm(NodeIndex index, Time next) {
+  Node& node = *nodes_[index];
+  if (next >= node.armed) return;
+  node.armed = next;
+  world_.at(next, [this, index, next] {
+    if (nodes_[index]->armed == next) tick(index);
+  });
 }
 
 // A seed's offers go out, and it looks again when one of them is overdue.
 void SimSwarm::offer(NodeIndex index) {
   Node& node = *nodes_[index];
   if (!node.seed || !settings_.offers) return;
-  for (const SeedOffers::Offer& offer : node.offers.take_offers(world_.now())) {
-    const NodeIndex to = node.by_id.at(offer.peer);
+  for (const SeedOffers::Offer& offer : node.offers->take_offers(world_.now())) {
+    const NodeIndex to = index_of(offer.peer);
     network_.message(index, to, [this, index, to, chunk = offer.chunk] {
-      nodes_[to]->download.on_offer(id_of(index), chunk, world_.now());
+      nodes_[to]->download->on_offer(id_of(index), chunk, world_.now());
       perform(to);
     });
   }
-  const Time next = node.offers.next_deadline();
-  if (next < node.armed) {
-    node.armed = next;
-    world_.at(next, [this, index] { tick(index); });
-  }
+  arm(index, node.offers->next_deadline());
 }
 
 void SimSwarm::tick(NodeIndex index) {
   Node& node = *nodes_[index];
   node.armed = Time::max();
   if (!network_.alive(index)) return;
+  if (network_.stalled(index)) return arm(index, world_.now() + std::chrono::milliseconds(50));
   if (node.seed) return offer(index);
   if (node.news.next_deadline() <= world_.now()) tell_news(index);
-  node.download.on_tick(world_.now());
+  node.download->on_tick(world_.now());
   perform(index);
 }
 
 void SimSwarm::tell_news(NodeIndex index) {
   Node& node = *nodes_[index];
-  const std::vector<ChunkRun> runs = node.news.take();
+  const auto runs = std::make_shared<const std::vector<ChunkRun>>(node.news.take());
   for (const NodeIndex other : node.neighbours) {
     if (nodes_[other]->seed) {
       if (!settings_.offers) continue;
       network_.message(index, other, [this, index, other, runs] {
-        nodes_[other]->offers.on_have(id_of(index), runs, world_.now());
+        nodes_[other]->offers->on_have(id_of(index), *runs, world_.now());
         offer(other);
       });
       continue;
@@ -232,7 +240,7 @@ void SimSwarm::tell_news(NodeIndex index) {
     network_.message(index, other, [this, index, other, runs] {
       Node& neighbour = *nodes_[other];
       if (nodes_[index]->whole) neighbour.complete.insert(index);
-      neighbour.download.on_have(id_of(index), runs, world_.now());
+      neighbour.download->on_have(id_of(index), *runs, world_.now());
       perform(other);
     });
   }
@@ -240,38 +248,38 @@ void SimSwarm::tell_news(NodeIndex index) {
 
 void SimSwarm::grant(NodeIndex index) {
   Node& node = *nodes_[index];
-  for (const UploadSlots::Grant& given : node.uploads.take_grants(world_.now())) {
-    const auto to = static_cast<NodeIndex>(node.by_id.at(given.peer));
+  for (const UploadSlots::Grant& given : node.uploads->take_grants(world_.now())) {
+    const NodeIndex to = index_of(given.peer);
     if (node.seed) {
-      node.offers.on_served(given.peer, given.range.chunk, given.range.length,
-                            space_.data_bytes_of(given.range.chunk), world_.now());
+      node.offers->on_served(given.peer, given.range.chunk, given.range.length,
+                             space_.data_bytes_of(given.range.chunk), world_.now());
     }
     for (std::uint32_t done = 0; done < given.range.length;) {
       const std::uint32_t bytes = std::min(settings_.piece_bytes, given.range.length - done);
-      const ChunkRange piece{given.range.chunk, given.range.offset + done, bytes};
-      network_.send(index, {to, bytes,
-                            [this, index, to, bytes] {
-                              nodes_[index]->uploads.on_sent(id_of(to), bytes, world_.now());
-                              grant(index);
-                            },
-                            [this, index, to, piece] { arrived(to, index, piece); }});
+      network_.send(index, to, {given.range.chunk, given.range.offset + done, bytes});
       done += bytes;
     }
   }
   offer(index);
 }
 
-void SimSwarm::arrived(NodeIndex index, NodeIndex from, const ChunkRange& range) {
+void SimSwarm::on_left(NodeIndex from, NodeIndex to, const ChunkRange& piece) {
+  nodes_[from]->uploads->on_sent(id_of(to), piece.length, world_.now());
+  grant(from);
+}
+
+void SimSwarm::on_arrived(NodeIndex from, NodeIndex index, const ChunkRange& range) {
   Node& node = *nodes_[index];
-  const auto arrival = node.download.on_data(id_of(from), range, world_.now());
+  if (node.seed) return;
+  const auto arrival = node.download->on_data(id_of(from), range, world_.now());
   if (arrival == Download::Arrival::store_and_last) {
-    node.download.on_chunk_verified(range.chunk, world_.now());
+    node.download->on_chunk_verified(range.chunk, world_.now());
     node.news.on_chunk_ready(range.chunk, world_.now());
     for (const std::uint64_t word : {static_cast<std::uint64_t>(world_.now().since_start.count()),
                                      static_cast<std::uint64_t>(index) << 32 | range.chunk.value}) {
       trace_ = (trace_ ^ word) * 1099511628211ull;  // FNV-1a, by words
     }
-    if (node.download.complete() && !node.whole) {
+    if (node.download->complete() && !node.whole) {
       node.whole = true;
       node.whole_at = world_.now();
       ++whole_;
@@ -282,27 +290,52 @@ void SimSwarm::arrived(NodeIndex index, NodeIndex from, const ChunkRange& range)
 }
 
 double SimSwarm::floor_seconds() const {
-  const double bytes = static_cast<double>(settings_.file_bytes);
+  const double file = static_cast<double>(settings_.file_bytes);
   const double up = settings_.rates.up;
-  const double members = settings_.receivers + settings_.seeds;
-  return std::max({bytes / (up * settings_.seeds), bytes / settings_.rates.down,
-                   settings_.receivers * bytes / (up * members)});
+  double floor =
+      std::max({file / (up * settings_.seeds), file / settings_.rates.down,
+                settings_.receivers * file / (up * (settings_.receivers + settings_.seeds))});
+  // Groups without a seed get their copy through their own link, and from the links of others.
+  const auto shared = [&](std::uint32_t groups, const LinkRates& rates) {
+    const double with_seeds = std::min(groups, settings_.seeds);
+    const double without = groups - with_seeds;
+    if (without <= 0) return;
+    const double members = static_cast<double>(settings_.receivers) / groups;
+    if (rates.down > 0) {
+      floor = std::max({floor, file / rates.down, members * file / (members * up + rates.down)});
+    }
+    if (rates.up > 0) {
+      floor =
+          std::max({floor, file / (rates.up * with_seeds), without * file / (rates.up * groups)});
+    }
+  };
+  shared(settings_.racks, settings_.rack_rates);
+  if (settings_.dcs > 1) shared(settings_.dcs, settings_.dc_rates);
+  return floor;
 }
 
 SwarmResult SimSwarm::run() {
-  for (NodeIndex i = 0; i < nodes_.size(); ++i) nodes_[i]->started = nodes_[i]->seed;
+  const Time began = world_.now();
+  for (std::uint32_t i = 0; i < settings_.seeds; ++i) {
+    nodes_[seed(i)]->started = true;
+    swarm_.on_rack(id_of(seed(i)), rack_of(seed(i)));
+    swarm_.on_holder(id_of(seed(i)), {true, settings_.file_bytes, ""});
+  }
+  // All targets that are online are entered before any is told.
   for (NodeIndex i = 0; i < settings_.receivers; ++i) {
-    world_.at(nodes_[i]->late_until, [this, i] {
+    if (nodes_[i]->late > Duration{0}) continue;
+    swarm_.on_rack(id_of(i), rack_of(i));
+    swarm_.on_wants(id_of(i));
+  }
+  expected_ = settings_.receivers;
+  for (NodeIndex i = 0; i < settings_.receivers; ++i) {
+    world_.after(nodes_[i]->late, [this, i] {
       if (network_.alive(i)) start(i);
     });
   }
-  const Time begin = world_.now();
-  const auto living = [&] {
-    std::uint32_t count = 0;
-    for (NodeIndex i = 0; i < settings_.receivers; ++i) count += network_.alive(i) ? 1 : 0;
-    return count;
-  };
-  while (whole_ < living() && world_.now() - begin < settings_.give_up && world_.step()) {
+  if (settings_.cut_share > 0) world_.after(std::chrono::seconds(1), [this] { cut_some(); });
+  look_at_idle_links();
+  while (whole_ < expected_ && world_.now() - began < settings_.give_up && world_.step()) {
   }
 
   SwarmResult result;
@@ -311,21 +344,37 @@ SwarmResult SimSwarm::run() {
   std::uint64_t duplicate = 0;
   for (NodeIndex i = 0; i < settings_.receivers; ++i) {
     const Node& node = *nodes_[i];
-    received += node.download.bytes_received();
-    duplicate += node.download.bytes_duplicate();
-    if (node.whole) times.push_back(seconds(node.whole_at - begin));
+    received += node.download->bytes_received();
+    duplicate += node.download->bytes_duplicate();
+    for (double LostTime::*cause : {&LostTime::start, &LostTime::news, &LostTime::holders,
+                                    &LostTime::answers, &LostTime::tail, &LostTime::away}) {
+      result.lost.*cause += node.lost.*cause / settings_.receivers;
+    }
+    if (!node.whole || node.given_up) continue;
+    const double took = seconds(node.whole_at - began);
+    times.push_back(took);
+    if (node.sound) result.last_sound_seconds = std::max(result.last_sound_seconds, took);
+    if (took >= *std::max_element(times.begin(), times.end())) result.lost_last = node.lost;
   }
   std::sort(times.begin(), times.end());
-  result.everybody = times.size() >= living();
+  result.everybody = whole_ >= expected_;
   if (!times.empty()) {
     result.last_seconds = times.back();
     result.median_seconds = times[times.size() / 2];
   }
   result.floor_seconds = floor_seconds();
   result.ratio = result.last_seconds / result.floor_seconds;
+  result.sound_ratio = result.last_sound_seconds / result.floor_seconds;
+  const double file = static_cast<double>(settings_.file_bytes);
   std::uint64_t seeded = 0;
   for (std::uint32_t i = 0; i < settings_.seeds; ++i) seeded += network_.bytes_sent(seed(i));
-  result.seed_copies = static_cast<double>(seeded) / static_cast<double>(settings_.file_bytes);
+  result.seed_copies = static_cast<double>(seeded) / file;
+  for (std::uint32_t rack = 0; rack < network_.racks(); ++rack) {
+    const double in = static_cast<double>(network_.rack_in(rack)) / file;
+    const double out = static_cast<double>(network_.rack_out(rack)) / file;
+    if (rack >= settings_.seeds) result.rack_in = std::max(result.rack_in, in);
+    result.rack_out = std::max(result.rack_out, out);
+  }
   result.duplicates =
       received == 0 ? 0 : static_cast<double>(duplicate) / static_cast<double>(received);
   result.messages_per_node =
@@ -333,20 +382,6 @@ SwarmResult SimSwarm::run() {
   result.events = world_.steps();
   result.trace = trace_;
   return result;
-}
-
-std::string summary(const SwarmSettings& settings, const SwarmResult& result) {
-  char text[256];
-  std::snprintf(text, sizeof text,
-                "N=%u M=%u: %s%.3f x floor (%.2f s), median %.3f, seeds sent %.3f x, duplicates "
-                "%.2f %%, %.0f messages a node, %llu events, trace %016llx",
-                settings.receivers, chunk_count_for(settings.file_bytes),
-                result.everybody ? "" : "NOT EVERYBODY: ", result.ratio, result.last_seconds,
-                result.median_seconds / result.floor_seconds, result.seed_copies,
-                100 * result.duplicates, result.messages_per_node,
-                static_cast<unsigned long long>(result.events),
-                static_cast<unsigned long long>(result.trace));
-  return text;
 }
 
 }  // namespace p2p::sim

@@ -150,6 +150,14 @@ class DrawnSwarm {
     download_.on_chunk_corrupt(ChunkIndex{chunk}, now_);
     look();
   }
+  void releases(std::uint32_t chunk) {
+    download_.release(ChunkIndex{chunk}, now_);
+    look();
+  }
+  void loses(std::uint32_t chunk) {
+    download_.on_lost(ChunkIndex{chunk}, now_);
+    look();
+  }
   void set_rate(std::optional<std::uint64_t> bytes_per_second) {
     download_.set_rate(bytes_per_second, now_);
     look();

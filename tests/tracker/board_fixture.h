@@ -17,6 +17,7 @@
 #include "io/content/file_hasher.h"
 #include "io/content/manifest_codec.h"
 #include "io/content/merkle.h"
+#include "io/identity/cluster.h"
 #include "io/identity/token.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
@@ -122,9 +123,40 @@ struct FakeAgents final : JobBoard::Agents {
   }
 };
 
+// A cluster's authorities and the tracker's own credentials; made once, because nothing here
+// changes them.
+struct TrackerIdentity {
+  Cluster cluster;
+  Credentials credentials;
+
+  static const TrackerIdentity& get() {
+    static const TrackerIdentity identity;
+    return identity;
+  }
+  StatementSigner signer() const { return must(StatementSigner::make(credentials)); }
+  StatementVerifier verifier() const {
+    return must(StatementVerifier::make(cluster.bundle_pem(), cluster.id));
+  }
+
+ private:
+  TrackerIdentity() {
+    const Authority root = authority("root", nullptr);
+    cluster = Cluster{"test", new_uuid(), root.certificate_pem, authority("test", &root)};
+    const MemberSpec spec{{cluster.id, Role::tracker, new_uuid()}, {}, kTrackerCertificateLife};
+    credentials = must(make_member(cluster, spec, wall_now()));
+  }
+  static Authority authority(const std::string& name, const Authority* above) {
+    const std::string key = must(generate_key());
+    return {above == nullptr ? must(make_root(name, key, wall_now()))
+                             : must(make_intermediate(*above, name, key, wall_now())),
+            key};
+  }
+};
+
 // One run of the tracker.
 struct Process {
   Disk& disk;
+  SourceLossRules loss_rules;
   boost::asio::io_context io{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work =
       boost::asio::make_work_guard(io);
@@ -133,10 +165,13 @@ struct Process {
   Journal journal{io, disk.store};
   DiskPool pool{1, 100};
   FakeAgents agents{disk.store};
-  JobBoard board{io, registry, catalogue, journal, pool, agents, Rng(1)};
+  TicketOffice tickets{TrackerIdentity::get().signer(), TrackerIdentity::get().cluster.id,
+                       registry};
+  JobBoard board{io, registry, catalogue, tickets, journal, pool, agents, Rng(1), loss_rules};
   WallTime now = wall_now();
 
-  explicit Process(Disk& disk_value) : disk(disk_value) {
+  explicit Process(Disk& disk_value, const SourceLossRules& loss_rules_value = {})
+      : disk(disk_value), loss_rules(loss_rules_value) {
     // What the board has to say is not what a reader of test output looks for.
     set_log_sink([](std::string_view) {});
     REQUIRE(board.load(disk.store, now));

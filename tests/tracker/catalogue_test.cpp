@@ -41,6 +41,18 @@ struct Shelf {
     REQUIRE(store.apply(batch));
     return name.str();
   }
+  // How many names were withdrawn.
+  std::size_t withdraw(const std::string& bytes, const std::string& why) {
+    StateBatch batch;
+    catalogue.withdraw(test::packed("a.img", bytes).content_id, why, batch);
+    if (!batch.changes.empty()) REQUIRE(store.apply(batch));
+    return batch.changes.size();
+  }
+  std::string why_withdrawn(const std::string& text) const {
+    const auto* file = catalogue.find(name_of(text));
+    REQUIRE(file != nullptr);
+    return file->withdrawn();
+  }
   std::string version_at(const std::string& text) const {
     const auto* file = catalogue.find(name_of(text));
     return file == nullptr ? "none" : file->version();
@@ -113,6 +125,58 @@ TEST_CASE("The latest version is the last one published, whatever it is called",
   shelf.publish("images/base@1", "c");
   CHECK(shelf.version_at("images/base") == "1");
   CHECK(shelf.catalogue.find(name_of("images/base@1"))->published_by() == "web1");
+}
+
+TEST_CASE("A version that is withdrawn is not the latest any more, also across a restart",
+          "[tracker]") {
+  Shelf shelf;
+  shelf.publish("images/base", "a");
+  shelf.publish("images/base", "b");
+  shelf.publish("images/base", "c");
+  shelf.publish("images/other", "d");
+  shelf.withdraw("c", "withdrawn: changed");
+  CHECK(shelf.version_at("images/base") == "2");
+  CHECK(shelf.version_at("images/base@latest") == "2");
+  CHECK(shelf.version_at("images/base@3") == "3");
+  CHECK(shelf.why_withdrawn("images/base@3") == "withdrawn: changed");
+  CHECK(shelf.why_withdrawn("images/base@2").empty());
+  CHECK(shelf.why_withdrawn("images/other@1").empty());
+  CHECK(shelf.catalogue.is_latest(*shelf.catalogue.find(name_of("images/base@2"))));
+  CHECK_FALSE(shelf.catalogue.is_latest(*shelf.catalogue.find(name_of("images/base@3"))));
+
+  shelf.catalogue = shelf.load();
+  CHECK(shelf.version_at("images/base") == "2");
+  CHECK(shelf.why_withdrawn("images/base@3") == "withdrawn: changed");
+  CHECK(shelf.reserve("images/base") == "images/base@4");
+}
+
+TEST_CASE("When all versions are withdrawn the last one is shown, and none is the latest",
+          "[tracker]") {
+  Shelf shelf;
+  shelf.publish("images/base", "a");
+  shelf.publish("images/base", "b");
+  shelf.withdraw("b", "withdrawn: changed");
+  shelf.withdraw("a", "withdrawn: gone");
+  CHECK(shelf.version_at("images/base") == "2");
+  CHECK(shelf.why_withdrawn("images/base") == "withdrawn: changed");
+  for (const auto* file : shelf.catalogue.files()) CHECK_FALSE(shelf.catalogue.is_latest(*file));
+  shelf.publish("images/base", "c");
+  CHECK(shelf.version_at("images/base") == "3");
+}
+
+TEST_CASE("Every name of a content is withdrawn with it, once, and a new name can be published",
+          "[tracker]") {
+  Shelf shelf;
+  shelf.publish("images/base", "same");
+  shelf.publish("images/copy", "same");
+  CHECK(shelf.withdraw("same", "withdrawn: first") == 2);
+  CHECK(shelf.withdraw("same", "withdrawn: second") == 0);
+  CHECK(shelf.withdraw("unknown", "withdrawn: third") == 0);
+  CHECK(shelf.why_withdrawn("images/base@1") == "withdrawn: first");
+  CHECK(shelf.why_withdrawn("images/copy@1") == "withdrawn: first");
+  shelf.publish("images/base", "same");
+  CHECK(shelf.why_withdrawn("images/base").empty());
+  CHECK(shelf.version_at("images/base") == "2");
 }
 
 TEST_CASE("A content is kept once, and named by its newest name", "[tracker]") {

@@ -98,6 +98,11 @@ std::optional<Failure> ApiClient::post(const std::string& target,
   return call("POST", target, body == nullptr ? "" : to_json(*body), reply);
 }
 
+std::optional<Failure> ApiClient::erase(const std::string& target,
+                                        google::protobuf::Message& reply) {
+  return call("DELETE", target, {}, reply);
+}
+
 std::optional<Failure> ApiClient::stream(const std::string& target,
                                          const std::function<bool(std::string_view line)>& on_line,
                                          const std::atomic<bool>& stop) {

@@ -38,6 +38,7 @@ class ApiClient {
   // Without `body` an empty one is sent.
   std::optional<Failure> post(const std::string& target, const google::protobuf::Message* body,
                               google::protobuf::Message& reply);
+  std::optional<Failure> erase(const std::string& target, google::protobuf::Message& reply);
   // One call of `on_line` for each line of a stream, until it returns false, the stream ends, or
   // `stop` becomes true. Neither end is a failure.
   std::optional<Failure> stream(const std::string& target,

@@ -176,6 +176,14 @@ void add_node(Parser& parser) {
     if (!labels) return labels.error();
     return Command(NodeLabelCommand{*node, *labels});
   });
+  CLI::App* remove = group->add_subcommand(
+      "remove", "Take a node out of the cluster: its tasks fail, no agent gives it anything more");
+  remove->add_option("NODE", raw->node, "Name or id")->required();
+  parser.command(remove, [raw]() -> Result<Command> {
+    auto node = parse_node(raw->node);
+    if (!node) return node.error();
+    return Command(NodeRemoveCommand{*node});
+  });
 }
 
 void add_publish(Parser& parser) {
@@ -221,6 +229,7 @@ void add_push(Parser& parser) {
   struct Raw {
     std::string source, targets, path, limit, ttl;
     bool detach = false;
+    bool allocate = false;
   };
   const auto raw = std::make_shared<Raw>();
   CLI::App* sub = parser.app.add_subcommand("push", "Bring a file to nodes");
@@ -235,6 +244,8 @@ void add_push(Parser& parser) {
       ->required();
   sub->add_option("--limit", raw->limit, "Cap of the whole job, as in 50MB/s");
   sub->add_option("--ttl", raw->ttl, "How long to wait for nodes that are away, 10m by default");
+  sub->add_flag("--allocate", raw->allocate,
+                "Copies without holes: every byte gets a place on the disk before the first one");
   sub->add_flag("--detach", raw->detach, "Print the job's id and do not wait for it");
   parser.command(sub, [raw]() -> Result<Command> {
     if (auto source = parse_source(raw->source); !source) return source.error();
@@ -254,6 +265,7 @@ void add_push(Parser& parser) {
       if (!ttl) return ttl.error();
       command.spec.set_offline_ttl_seconds(*ttl);
     }
+    command.spec.set_allocate(raw->allocate);
     command.detach = raw->detach;
     return Command(command);
   });

@@ -38,6 +38,9 @@ struct NodeLabelCommand {
   std::string node;
   Labels labels;  // an empty value removes the label
 };
+struct NodeRemoveCommand {
+  std::string node;
+};
 struct PublishCommand {
   proto::PublishSpec spec;
   bool detach = false;
@@ -66,9 +69,9 @@ struct JobCancelCommand {
 struct StatusCommand {};
 
 using Command = std::variant<InitCommand, TokenCreateCommand, NodeListCommand, NodeShowCommand,
-                             NodeLabelCommand, PublishCommand, PushCommand, FileListCommand,
-                             FileShowCommand, FileLocateCommand, JobListCommand, JobShowCommand,
-                             JobWatchCommand, JobCancelCommand, StatusCommand>;
+                             NodeLabelCommand, NodeRemoveCommand, PublishCommand, PushCommand,
+                             FileListCommand, FileShowCommand, FileLocateCommand, JobListCommand,
+                             JobShowCommand, JobWatchCommand, JobCancelCommand, StatusCommand>;
 
 struct Invocation {
   OutputFormat output = OutputFormat::table;

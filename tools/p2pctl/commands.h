@@ -22,6 +22,7 @@ int run(Session& session, const StatusCommand& command);
 int run(Session& session, const NodeListCommand& command);
 int run(Session& session, const NodeShowCommand& command);
 int run(Session& session, const NodeLabelCommand& command);
+int run(Session& session, const NodeRemoveCommand& command);
 // commands_file.cpp
 int run(Session& session, const FileListCommand& command);
 int run(Session& session, const FileShowCommand& command);

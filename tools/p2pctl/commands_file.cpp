@@ -8,6 +8,7 @@ namespace {
 constexpr std::size_t kShortIdDigits = 12;
 
 std::string version_text(const proto::File& file) {
+  if (!file.withdrawn().empty()) return file.version() + " (withdrawn)";
   return file.version() + (file.latest() ? " (latest)" : "");
 }
 

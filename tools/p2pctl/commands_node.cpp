@@ -42,6 +42,17 @@ void print_node(const Output& output, const proto::Node& node) {
   output.print(facts.str());
 }
 
+std::string counted(std::uint32_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+std::string removal_text(const proto::RemovedNode& removed) {
+  const std::string node = "node " + removed.name() + " (" + removed.id() + ")";
+  if (removed.already()) return node + " was removed already, at " + removed.removed_at();
+  return node + " removed: " + counted(removed.tasks_failed(), "unfinished task") + " failed, " +
+         counted(removed.agents_told(), "agent") + " told";
+}
+
 }  // namespace
 
 int run(Session& session, const NodeListCommand&) {
@@ -81,6 +92,19 @@ int run(Session& session, const NodeLabelCommand& command) {
     return session.output.fail(*failure);
   }
   print_node(session.output, node);
+  return 0;
+}
+
+int run(Session& session, const NodeRemoveCommand& command) {
+  proto::RemovedNode removed;
+  if (auto failure = session.api.erase("/v1/nodes/" + command.node, removed)) {
+    return session.output.fail(*failure);
+  }
+  if (session.output.format() != OutputFormat::table) {
+    session.output.print(removed);
+  } else {
+    session.output.print(removal_text(removed) + "\n");
+  }
   return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "core/swarm/swarm.h"
 
+#include <cstring>
 #include <set>
 
 #include "tests/support/catch.h"
@@ -133,6 +134,69 @@ TEST_CASE("A node that is offline may still want", "[core][swarm]") {
   CHECK_FALSE(swarm.empty());
   swarm.on_wants_no_more(node(201));
   CHECK(swarm.empty());
+}
+
+NodeId numbered(std::uint32_t number) {
+  NodeId id;
+  std::memcpy(id.bytes.data(), &number, sizeof number);
+  return id;
+}
+
+// One seed in rack 0, and `nodes` that want, spread over `racks`.
+Swarm racked(std::uint32_t nodes, std::uint32_t racks) {
+  Swarm swarm;
+  for (std::uint32_t i = 0; i <= nodes; ++i) {
+    swarm.on_rack(numbered(i), "dc/r" + std::to_string(i % racks));
+    if (i == 0) {
+      swarm.on_holder(numbered(i), {true, 100, "/srv/a"});
+    } else {
+      swarm.on_wants(numbered(i));
+    }
+  }
+  return swarm;
+}
+
+TEST_CASE("In a large swarm a node knows its rack beside the random sample", "[core][swarm]") {
+  const Swarm swarm = racked(1000, 40);
+  Rng rng(3);
+  const Members members = swarm.handout(numbered(81), {}, rng);
+  std::size_t mates = 0;
+  for (const auto& member : members) {
+    std::uint32_t number = 0;
+    std::memcpy(&number, member.node.bytes.data(), sizeof number);
+    CHECK(member.rack_mate == (number % 40 == 1));
+    mates += member.rack_mate ? 1 : 0;
+  }
+  CHECK(mates == 24);
+  CHECK(members.size() <= 1 + 24 + 40);
+  CHECK(members.size() > 60);  // a random one may be of the rack
+  CHECK(nodes_of(members).size() == members.size());
+}
+
+TEST_CASE("Of a rack that is too large to know a node knows a sample", "[core][swarm]") {
+  const Swarm swarm = racked(1000, 2);
+  Rng rng(3);
+  std::size_t mates = 0;
+  for (const auto& member : swarm.handout(numbered(81), {}, rng)) mates += member.rack_mate ? 1 : 0;
+  CHECK(mates >= 64);
+  CHECK(mates <= 64 + 40);
+}
+
+TEST_CASE("A node that changes its rack or leaves is nobody's rack-mate there any more",
+          "[core][swarm]") {
+  Swarm swarm = racked(100, 2);
+  swarm.on_rack(numbered(3), "dc/r0");
+  swarm.on_wants_no_more(numbered(5));
+  Rng rng(3);
+  for (const auto& member : swarm.handout(numbered(1), {}, rng)) {
+    CHECK(member.node != numbered(5));
+    if (member.node == numbered(3)) CHECK_FALSE(member.rack_mate);
+  }
+  HandoutRules rules;
+  rules.sample = 0;
+  rules.rack_mates = 100;
+  CHECK(swarm.handout(numbered(1), rules, rng).size() == 1 + 50 - 1 - 2);
+  CHECK(swarm.handout(numbered(2), rules, rng).size() == 51);
 }
 
 }  // namespace

@@ -1,8 +1,11 @@
 #include "core/transfer/seed_offers.h"
 
+#include <map>
 #include <set>
+#include <string>
 
 #include "core/transfer/have_batch.h"
+#include "core/transfer/rack_entry.h"
 #include "tests/support/catch.h"
 
 namespace p2p {
@@ -84,7 +87,8 @@ TEST_CASE("An offer that nobody answers is made to somebody else", "[core][trans
   CHECK(again.front().chunk == first.front().chunk);
 }
 
-TEST_CASE("A declined chunk goes to another peer; the one that declined rests", "[core][transfer]") {
+TEST_CASE("A declined chunk goes to another peer; the one that declined rests",
+          "[core][transfer]") {
   Seed seed(1, 2);
   const auto first = seed.offers.take_offers(kStart);
   REQUIRE(first.size() == 1);
@@ -122,6 +126,119 @@ TEST_CASE("When the last peer has left the next swarm begins anew", "[core][tran
   seed.offers.on_peer_left(node(1));
   seed.offers.on_peer_joined(node(2));
   CHECK(seed.offers.take_offers(kStart).size() == 2);
+}
+
+TEST_CASE("No more than 16 offers are open, however many peers there are", "[core][transfer]") {
+  Seed seed(400, 200);
+  CHECK(seed.offers.take_offers(kStart).size() == 16);
+  CHECK(seed.offers.take_offers(kStart).empty());
+}
+
+// Serves every offer that is open; gives the chunks, and the peers say that they have them.
+std::set<std::uint32_t> serve_all(Seed& seed, Time now) {
+  std::set<std::uint32_t> chunks;
+  for (const auto& offer : seed.offers.take_offers(now)) {
+    if (!offer.chunk) continue;
+    chunks.insert(offer.chunk->value);
+    seed.serve(offer, now);
+    seed.offers.on_have(offer.peer, {{offer.chunk->value, 1}}, now);
+  }
+  return chunks;
+}
+
+TEST_CASE("A peer whose chunks reach nobody else gets no more of them", "[core][transfer]") {
+  Seed seed(400, 3);
+  Time now = kStart;
+  std::size_t given = 0;
+  for (int round = 0; round < 60; ++round) {
+    const auto offers = seed.offers.take_offers(now);
+    for (const auto& offer : offers) {
+      seed.serve(offer, now);
+      seed.offers.on_have(offer.peer, {{offer.chunk->value, 1}}, now);
+      if (offer.peer == node(1)) {
+        ++given;
+        continue;  // it passes nothing on
+      }
+      const NodeId second = offer.peer == node(2) ? node(3) : node(2);
+      seed.offers.on_have(second, {{offer.chunk->value, 1}}, now + milliseconds(10));
+    }
+    now = now + milliseconds(20);
+  }
+  CHECK(given > 0);
+  CHECK(given < 20);  // of about 400
+}
+
+TEST_CASE("A chunk that one peer alone has for long is offered to somebody else",
+          "[core][transfer]") {
+  Seed seed(3, 2);
+  const auto first = seed.offers.take_offers(kStart);
+  REQUIRE(first.size() == 3);
+  for (const auto& offer : first) seed.serve(offer, kStart);
+  seed.offers.on_have(first[0].peer, {{first[0].chunk->value, 1}}, kStart);
+  CHECK(seed.offers.take_offers(kStart + milliseconds(999)).empty());
+  const auto again = seed.offers.take_offers(kStart + seconds(1));
+  REQUIRE(again.size() == 1);
+  CHECK(again[0].chunk == first[0].chunk);
+  CHECK(again[0].peer != first[0].peer);
+}
+
+TEST_CASE("Two seeds begin with different chunks, and each ends with those of the other",
+          "[core][transfer]") {
+  Seed one(100, 1);
+  Seed other(100, 1);
+  one.offers.set_seeds(node(101), {node(101), node(102)});
+  other.offers.set_seeds(node(102), {node(101), node(102)});
+  std::set<std::uint32_t> first;
+  for (int i = 0; i < 10; ++i) first.merge(serve_all(one, kStart));
+  CHECK(first.size() == 40);
+  for (int i = 0; i < 10; ++i) {
+    for (const std::uint32_t chunk : serve_all(other, kStart)) CHECK_FALSE(first.contains(chunk));
+  }
+  for (int i = 0; i < 20; ++i) (void)serve_all(one, kStart);
+  CHECK(one.offers.all_out());
+}
+
+TEST_CASE("To another rack a chunk goes through the entry node that is responsible for it",
+          "[core][transfer]") {
+  SeedOffers offers(200, {}, Rng(7));
+  offers.stands_in("here", 5);
+  std::vector<NodeId> rack;
+  for (std::uint8_t i = 1; i <= 20; ++i) {
+    rack.push_back(node(i));
+    offers.on_peer_joined(node(i), "there");
+  }
+  const auto entries = entry_nodes(rack, 5, 4);
+  for (int i = 0; i < 20; ++i) {
+    for (const auto& offer : offers.take_offers(kStart)) {
+      CHECK(offer.peer == entry_for(entries, *offer.chunk));
+      offers.on_served(offer.peer, *offer.chunk, 1, 1, kStart);
+    }
+  }
+}
+
+// Offers by rack, of a seed that stands in rack "a" with 20 neighbours in each of `racks`.
+std::map<char, int> offers_by_rack(const std::string& racks) {
+  SeedOffers offers(400, {}, Rng(7));
+  offers.stands_in("a", 5);
+  std::map<NodeId, char> rack_of;
+  for (std::uint8_t i = 0; i < 20 * racks.size(); ++i) {
+    const char rack = racks[i % racks.size()];
+    rack_of[node(i)] = rack;
+    offers.on_peer_joined(node(i), std::string(1, rack));
+  }
+  std::map<char, int> given;
+  for (const auto& offer : offers.take_offers(kStart)) ++given[rack_of[offer.peer]];
+  return given;
+}
+
+TEST_CASE("Racks have turns at a seed, its own among them while there are few",
+          "[core][transfer]") {
+  // An entry node that has an open offer cannot take the next chunk: the next rack does.
+  const auto few = offers_by_rack("abc");
+  for (const char rack : {'a', 'b', 'c'}) CHECK(few.at(rack) >= 3);
+  const auto many = offers_by_rack("abcd");
+  CHECK_FALSE(many.contains('a'));  // it gets its chunks from the others
+  for (const char rack : {'b', 'c', 'd'}) CHECK(many.at(rack) >= 3);
 }
 
 TEST_CASE("News waits for a few chunk-times, never longer than the limit, and leaves as runs",

@@ -114,6 +114,25 @@ TEST_CASE("The chunk that was sent least often goes first", "[core][upload_slots
   CHECK(test.granted() == "b0");
 }
 
+TEST_CASE("A peer that wants what was sent twice waits for nobody who wants what was sent thrice",
+          "[core][upload_slots]") {
+  UploadTest test(UploadTest::with_slots(1));
+  const auto serve = [&](char peer, std::uint32_t chunk) {
+    test.ask(peer, chunk);
+    REQUIRE(test.granted() == peer + std::to_string(chunk));
+    test.sends_all(peer);
+  };
+  for (const char peer : {'a', 'b', 'c'}) serve(peer, 0);
+  for (const char peer : {'a', 'b'}) serve(peer, 1);
+  serve('x', 7);
+  test.ask('b', 9);
+  CHECK(test.granted() == "b9");
+  test.ask('a', 1);  // sent twice, but a was served after c
+  test.ask('c', 0);  // sent three times
+  test.sends_all('b');
+  CHECK(test.granted() == "c0");
+}
+
 TEST_CASE("Among chunks sent equally often the peer served longest ago goes first",
           "[core][upload_slots]") {
   UploadTest test(UploadTest::with_slots(1));
@@ -273,6 +292,48 @@ TEST_CASE("A closed space gives its place in the queue back", "[core][upload_slo
   REQUIRE(test.slots.on_request(node('a'), UploadTest::space(), all));
   (void)test.slots.on_space_closed(UploadTest::space());
   CHECK(test.slots.on_request(node('a'), UploadTest::space(), all));
+}
+
+TEST_CASE("A peer in another rack goes first, unless this node has chosen it itself",
+          "[core][upload_slots]") {
+  UploadTest test(UploadTest::with_slots(1));
+  test.slots.set_far(node('f'));
+  test.ask('a', 0);
+  CHECK(test.granted() == "a0");
+  test.ask('b', 1);
+  test.ask('f', 0);  // sent before, and still ahead of what was not
+  test.sends_all('a');
+  CHECK(test.granted() == "f0");
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    REQUIRE(test.slots.on_request(node('f'), UploadTest::space(), UploadTest::range(2, i), true));
+  }
+  test.sends_all('f');
+  CHECK(test.granted() == "b1");
+}
+
+TEST_CASE("Peers in other racks find a node busy by their own requests only",
+          "[core][upload_slots]") {
+  UploadTest test(UploadTest::with_slots(1));
+  test.slots.set_far(node('f'));
+  for (std::uint32_t chunk = 0; chunk < 16; ++chunk) test.ask('a', chunk);
+  CHECK(test.slots.busy_for(node('b'), UploadTest::space(), ChunkIndex{99}));
+  CHECK_FALSE(test.slots.busy_for(node('f'), UploadTest::space(), ChunkIndex{99}));
+  for (std::uint32_t chunk = 0; chunk < 8; ++chunk) test.ask('f', chunk);
+  CHECK(test.slots.busy_for(node('f'), UploadTest::space(), ChunkIndex{99}));
+  CHECK_FALSE(test.slots.busy_for(node('f'), UploadTest::space(), ChunkIndex{7}));
+}
+
+TEST_CASE("A peer in another rack that takes nothing loses its slot sooner while others wait",
+          "[core][upload_slots]") {
+  UploadTest test(UploadTest::with_slots(1));
+  test.slots.set_far(node('f'));
+  test.ask('f', 0);
+  CHECK(test.granted() == "f0");
+  test.ask('a', 1);
+  test.now = test.now + milliseconds(100) - kTick;
+  CHECK(test.granted().empty());
+  test.now = test.now + kTick;
+  CHECK(test.granted() == "a1");
 }
 
 TEST_CASE("Every request is granted once or cancelled, however peers behave",

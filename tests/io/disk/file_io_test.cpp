@@ -41,6 +41,15 @@ TEST_CASE("A full disk is told apart from other failures and names the file", "[
   CHECK(other.detail == "write /srv/a: Input/output error");
 }
 
+TEST_CASE("A lack of rights is denied and says what to do", "[io][disk]") {
+  for (const int error : {EACCES, EPERM, EROFS}) {
+    const Error denied = error_from_errno(error, "write /srv/a");
+    CHECK(denied.code == Errc::denied);
+    CHECK_THAT(denied.detail, Catch::StartsWith("write /srv/a: ") && Catch::Contains("; "));
+  }
+  CHECK_THAT(error_from_errno(EROFS, "write /srv/a").detail, Catch::Contains("mount it writable"));
+}
+
 TEST_CASE("A write to a full device is exhausted", "[io][disk]") {
   const Fd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
   REQUIRE(full);

@@ -193,6 +193,21 @@ TEST_CASE("What a request asks for beyond its key is ignored", "[io][identity]")
   CHECK(std::string(name) == "agent " + spec.identity.id);
 }
 
+TEST_CASE("A certificate carries the name that its maker gave, for logs", "[io][identity]") {
+  const TestCluster cluster;
+  CertificateSpec spec = cluster.spec(Role::agent);
+  CHECK(must(identity_of(must(issue(cluster.intermediate, spec)))).name.empty());
+  spec.identity.name = "web-01.example";
+  const Identity named = must(identity_of(must(issue(cluster.intermediate, spec))));
+  CHECK(named.name == "web-01.example");
+  CHECK(named.shown() == "web-01.example");
+  CHECK(named == spec.identity);
+  spec.identity.name = std::string(64, 'n');
+  CHECK(must(identity_of(must(issue(cluster.intermediate, spec)))).name == spec.identity.name);
+  spec.identity.name += "n";
+  CHECK_FALSE(issue(cluster.intermediate, spec));
+}
+
 TEST_CASE("A request that was signed with another key is refused", "[io][identity]") {
   const TestCluster cluster;
   const KeyPtr key(EVP_EC_gen("P-256"));

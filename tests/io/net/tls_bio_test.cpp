@@ -1,10 +1,15 @@
 #include "io/net/tls_bio.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "core/base/rng.h"
+#include "io/disk/fd.h"
+#include "io/identity/pem.h"
 #include "tests/support/catch.h"
 
 namespace p2p {
@@ -111,6 +116,24 @@ TEST_CASE("A stream says the same however it was cut on the way", "[io][net]") {
       REQUIRE(in_pieces.missing_for(wanted) == reader_after(stream, at).missing_for(wanted));
     }
   }
+}
+
+TEST_CASE("Reading ends with the turn and goes on with the next one", "[io][net]") {
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+  const Fd ours(ends[0]), theirs(ends[1]);
+  REQUIRE(::send(theirs.get(), "0123456789", 10, 0) == 10);
+  TlsRecordReader reader;
+  reader.fd = ours.get();
+  reader.turn_left = 7;
+  const std::unique_ptr<BIO, OpensslFree<BIO_free>> bio(make_reader_bio(reader));
+  char bytes[10];
+  CHECK(BIO_read(bio.get(), bytes, 4) == 4);
+  CHECK(BIO_read(bio.get(), bytes, 10) == 3);
+  CHECK(BIO_read(bio.get(), bytes, 10) == -1);
+  CHECK(BIO_should_retry(bio.get()));
+  reader.turn_left = 7;
+  CHECK(BIO_read(bio.get(), bytes, 10) == 3);
 }
 
 TEST_CASE("Records of lengths that no real one has neither confuse nor break the count",

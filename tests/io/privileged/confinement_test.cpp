@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <atomic>
@@ -21,40 +22,43 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::code_of;
+using test::InProcess;
 using test::kPart;
-using test::Node;
 using test::put_file;
 using test::read_all;
 using test::TempFolder;
 using test::text_of;
+using test::ThroughHelper;
 
-TEST_CASE("Roots and shares must be absolute existing folders, and the error names them",
-          "[io][privileged]") {
+TEMPLATE_TEST_CASE("Roots and shares must be absolute existing folders, and the error names them",
+                   "[io][privileged]", InProcess, ThroughHelper) {
   const TempFolder base;
   put_file(base / "file", "x");
-  const auto relative = LocalPrivileged::create({"srv"}, {});
+  auto relative = TestType::create({"srv"}, {});
   CHECK(code_of(relative) == Errc::invalid_argument);
   CHECK_THAT(relative.error().detail, Catch::StartsWith("root srv: "));
-  const auto missing = LocalPrivileged::create({base.path()}, {base / "none"});
+  auto missing = TestType::create({base.path()}, {base / "none"});
   CHECK(code_of(missing) == Errc::not_found);
   CHECK_THAT(missing.error().detail, Catch::StartsWith("share " + (base / "none")));
-  const auto file = LocalPrivileged::create({base / "file"}, {});
+  auto file = TestType::create({base / "file"}, {});
   CHECK(code_of(file) == Errc::invalid_argument);
   CHECK_THAT(file.error().detail, Catch::Contains("is not a folder"));
 }
 
-TEST_CASE("Roots keep the order and the names that they were given", "[io][privileged]") {
+TEMPLATE_TEST_CASE("Roots keep the order and the names that they were given", "[io][privileged]",
+                   InProcess, ThroughHelper) {
   const TempFolder base;
   fs::create_directory(base / "a");
   fs::create_directory_symlink("a", base / "b");
-  const auto made = LocalPrivileged::create({base / "b//", base / "a/../a"}, {base / "./a"});
+  auto made = TestType::create({base / "b//", base / "a/../a"}, {base / "./a"});
   REQUIRE(made);
   CHECK((*made)->roots() == std::vector<std::string>{base / "b", base / "a"});
   CHECK((*made)->shares() == std::vector<std::string>{base / "a"});
 }
 
-TEST_CASE("A source is opened below a share or a root", "[io][privileged]") {
-  Node node;
+TEMPLATE_TEST_CASE("A source is opened below a share or a root", "[io][privileged]", InProcess,
+                   ThroughHelper) {
+  test::NodeOf<TestType> node;
   put_file(node.share + "/image", "from share");
   put_file(node.root + "/image", "from root");
   const Result<Fd> shared = node.privileged->open_source(node.share + "/image");
@@ -65,33 +69,35 @@ TEST_CASE("A source is opened below a share or a root", "[io][privileged]") {
   CHECK(read_all(*rooted) == "from root");
 }
 
-TEST_CASE("A source is found by a share's name and by the name behind its links",
-          "[io][privileged]") {
+TEMPLATE_TEST_CASE("A source is found by a share's name and by the name behind its links",
+                   "[io][privileged]", InProcess, ThroughHelper) {
   const TempFolder base;
   fs::create_directory(base / "real");
   fs::create_directory_symlink("real", base / "link");
   put_file(base / "real/image", "x");
-  const auto made = LocalPrivileged::create({}, {base / "link"});
+  auto made = TestType::create({}, {base / "link"});
   REQUIRE(made);
   CHECK((*made)->open_source(base / "link/image"));
   CHECK((*made)->open_source(base / "real/image"));
 }
 
-TEST_CASE("A share stays the folder that it was at start", "[io][privileged]") {
+TEMPLATE_TEST_CASE("A share stays the folder that it was at start", "[io][privileged]", InProcess,
+                   ThroughHelper) {
   const TempFolder base;
   fs::create_directory(base / "one");
   fs::create_directory(base / "two");
   fs::create_directory_symlink("one", base / "share");
   put_file(base / "two/secret", "x");
-  const auto made = LocalPrivileged::create({}, {base / "share"});
+  auto made = TestType::create({}, {base / "share"});
   REQUIRE(made);
   fs::remove(base / "share");
   fs::create_directory_symlink("two", base / "share");
   CHECK(code_of((*made)->open_source(base / "share/secret")) == Errc::not_found);
 }
 
-TEST_CASE("A source outside shares and roots is denied, with the list", "[io][privileged]") {
-  Node node;
+TEMPLATE_TEST_CASE("A source outside shares and roots is denied, with the list", "[io][privileged]",
+                   InProcess, ThroughHelper) {
+  test::NodeOf<TestType> node;
   for (const std::string& path : {node.outside + "/secret", node.share + "-more/secret",
                                   std::string("/"), std::string("/etc/passwd")}) {
     const Result<Fd> file = node.privileged->open_source(path);
@@ -101,8 +107,9 @@ TEST_CASE("A source outside shares and roots is denied, with the list", "[io][pr
   }
 }
 
-TEST_CASE("A source that is no absolute, normal path is refused", "[io][privileged]") {
-  Node node;
+TEMPLATE_TEST_CASE("A source that is no absolute, normal path is refused", "[io][privileged]",
+                   InProcess, ThroughHelper) {
+  test::NodeOf<TestType> node;
   fs::create_directory(node.share + "/sub");
   put_file(node.share + "/" + kPart, "unfinished");
   const std::vector<std::string> paths = {"",
@@ -120,9 +127,9 @@ TEST_CASE("A source that is no absolute, normal path is refused", "[io][privileg
   }
 }
 
-TEST_CASE("A source must exist and be a regular file, and a pipe does not hang",
-          "[io][privileged]") {
-  Node node;
+TEMPLATE_TEST_CASE("A source must exist and be a regular file, and a pipe does not hang",
+                   "[io][privileged]", InProcess, ThroughHelper) {
+  test::NodeOf<TestType> node;
   CHECK(code_of(node.privileged->open_source(node.share + "/none")) == Errc::not_found);
 
   const Result<Fd> folder = node.privileged->open_source(node.share);
@@ -139,8 +146,9 @@ TEST_CASE("A source must exist and be a regular file, and a pipe does not hang",
         Errc::invalid_argument);
 }
 
-TEST_CASE("A link inside a share works, one that leads out is denied", "[io][privileged]") {
-  Node node;
+TEMPLATE_TEST_CASE("A link inside a share works, one that leads out is denied", "[io][privileged]",
+                   InProcess, ThroughHelper) {
+  test::NodeOf<TestType> node;
   fs::create_directories(node.share + "/v1/deep");
   put_file(node.share + "/v1/image", "x");
   fs::create_directory_symlink("v1", node.share + "/current");
@@ -160,8 +168,9 @@ TEST_CASE("A link inside a share works, one that leads out is denied", "[io][pri
   }
 }
 
-TEST_CASE("Magic links of /proc are not followed", "[io][privileged]") {
-  const auto made = LocalPrivileged::create({}, {"/proc"});
+TEMPLATE_TEST_CASE("Magic links of /proc are not followed", "[io][privileged]", InProcess,
+                   ThroughHelper) {
+  auto made = TestType::create({}, {"/proc"});
   REQUIRE(made);
   CHECK((*made)->open_source("/proc/self/status"));
   for (const std::string path : {"/proc/self/root/etc/passwd", "/proc/self/exe"}) {
@@ -170,9 +179,9 @@ TEST_CASE("Magic links of /proc are not followed", "[io][privileged]") {
   }
 }
 
-TEST_CASE("A destination in another form than the rules say is refused by every request",
-          "[io][privileged]") {
-  Node node;
+TEMPLATE_TEST_CASE("A destination in another form than the rules say is refused by every request",
+                   "[io][privileged]", InProcess, ThroughHelper) {
+  test::NodeOf<TestType> node;
   const std::vector<std::string> paths = {"",
                                           "/etc/passwd",
                                           "..",
@@ -198,17 +207,22 @@ TEST_CASE("A destination in another form than the rules say is refused by every 
     const RootedPath to{0, path};
     CHECK(code_of(node.privileged->open_part(to, kPart)) == Errc::invalid_argument);
     CHECK(code_of(node.privileged->open_landed(to)) == Errc::invalid_argument);
-    CHECK(code_of(node.privileged->land(to, kPart, {})) == Errc::invalid_argument);
+    CHECK(code_of(node.privileged->land(to, kPart, {}, {})) == Errc::invalid_argument);
     CHECK(code_of(node.privileged->remove_part(to, kPart)) == Errc::invalid_argument);
-    CHECK(code_of(node.privileged->free_bytes(to)) == Errc::invalid_argument);
+    CHECK(code_of(node.privileged->free_space(to)) == Errc::invalid_argument);
+    if (path != ".") {
+      CHECK(code_of(node.privileged->list_folder(0, path, "")) == Errc::invalid_argument);
+    }
   }
   CHECK(code_of(node.privileged->open_part({1, "a"}, kPart)) == Errc::invalid_argument);
+  CHECK(code_of(node.privileged->list_folder(1, ".", "")) == Errc::invalid_argument);
   CHECK(fs::is_empty(node.root));
   CHECK(node.is_outside_untouched());
 }
 
-TEST_CASE("A part's name must be a reserved one without a folder", "[io][privileged]") {
-  Node node;
+TEMPLATE_TEST_CASE("A part's name must be a reserved one without a folder", "[io][privileged]",
+                   InProcess, ThroughHelper) {
+  test::NodeOf<TestType> node;
   put_file(node.root + "/file", "x");
   for (const std::string& part :
        {std::string(), std::string("file"), std::string("../outside/secret"),
@@ -216,24 +230,22 @@ TEST_CASE("A part's name must be a reserved one without a folder", "[io][privile
         ".p2pd-" + std::string(250, 'n')}) {
     CAPTURE(part);
     CHECK(code_of(node.privileged->open_part({0, "a"}, part)) == Errc::invalid_argument);
-    CHECK(code_of(node.privileged->land({0, "a"}, part, {})) == Errc::invalid_argument);
+    CHECK(code_of(node.privileged->land({0, "a"}, part, {}, {})) == Errc::invalid_argument);
     CHECK(code_of(node.privileged->remove_part({0, "a"}, part)) == Errc::invalid_argument);
   }
   CHECK(text_of(node.root + "/file") == "x");
   CHECK(node.is_outside_untouched());
 }
 
-TEST_CASE("A link on the way works inside the root and is denied when it leads out",
-          "[io][privileged]") {
-  Node node;
+TEMPLATE_TEST_CASE("A link on the way works inside the root and is denied when it leads out",
+                   "[io][privileged]", InProcess, ThroughHelper) {
+  test::NodeOf<TestType> node;
   fs::create_directories(node.root + "/v1/sub");
   fs::create_directory_symlink("v1", node.root + "/current");
   fs::create_directory_symlink("../../v1", node.root + "/v1/sub/up");
-  node.fill_part("current/new/image", "one");
-  REQUIRE(node.privileged->land({0, "current/new/image"}, kPart, {}));
+  REQUIRE(node.put("current/new/image", "one", {}));
   CHECK(text_of(node.root + "/v1/new/image") == "one");
-  node.fill_part("v1/sub/up/image", "two");
-  REQUIRE(node.privileged->land({0, "v1/sub/up/image"}, kPart, {}));
+  REQUIRE(node.put("v1/sub/up/image", "two", {}));
   CHECK(text_of(node.root + "/v1/image") == "two");
 
   fs::create_directory_symlink("../outside", node.root + "/climbs");
@@ -242,17 +254,77 @@ TEST_CASE("A link on the way works inside the root and is denied when it leads o
     CAPTURE(link);
     CHECK(code_of(node.privileged->open_part({0, link + "/image"}, kPart)) == Errc::denied);
     CHECK(code_of(node.privileged->open_part({0, link + "/new/image"}, kPart)) == Errc::denied);
-    CHECK(code_of(node.privileged->land({0, link + "/image"}, kPart, {})) == Errc::denied);
+    CHECK(code_of(node.privileged->land({0, link + "/image"}, kPart, {}, {})) == Errc::denied);
     CHECK(code_of(node.privileged->remove_part({0, link + "/secret"}, kPart)) == Errc::denied);
     CHECK(code_of(node.privileged->open_landed({0, link + "/secret"})) == Errc::denied);
-    CHECK(code_of(node.privileged->free_bytes({0, link + "/image"})) == Errc::denied);
+    CHECK(code_of(node.privileged->free_space({0, link + "/image"})) == Errc::denied);
   }
   CHECK(node.is_outside_untouched());
 }
 
-TEST_CASE("A folder that is swapped for a link out at any moment lets nothing out",
-          "[io][privileged]") {
-  Node node;
+// A tmpfs over a folder, as long as this lives.
+class MountedOver {
+ public:
+  explicit MountedOver(std::string folder)
+      : folder_(std::move(folder)),
+        is_mounted_(::mount("tmpfs", folder_.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "size=1m") ==
+                    0) {
+    if (!is_mounted_) WARN("not run: mounting a tmpfs needs rights that this user does not have");
+  }
+  MountedOver(const MountedOver&) = delete;
+  ~MountedOver() {
+    if (is_mounted_) ::umount2(folder_.c_str(), MNT_DETACH);
+  }
+  explicit operator bool() const { return is_mounted_; }
+
+ private:
+  std::string folder_;
+  bool is_mounted_;
+};
+
+TEMPLATE_TEST_CASE("What is mounted below a root before the start is worked in", "[io][privileged]",
+                   InProcess, ThroughHelper) {
+  test::NodeOf<TestType> node;
+  fs::create_directories(node.root + "/disks/one");
+  const MountedOver mounted(node.root + "/disks/one");
+  if (!mounted) return;
+  auto made = TestType::create({node.root}, {});
+  REQUIRE(made);
+  const RootedPath to{0, "disks/one/deep/image"};
+  CHECK((*made)->open_part(to, kPart));
+  CHECK(fs::exists(node.root + "/disks/one/deep/" + kPart));
+  CHECK((*made)->open_part({0, "disks/one-beside"}, kPart));
+  CHECK((*made)->free_space(to).value().bytes <= 1024 * 1024);
+}
+
+TEMPLATE_TEST_CASE("What is mounted below a root after the start is denied, and untouched",
+                   "[io][privileged]", InProcess, ThroughHelper) {
+  test::NodeOf<TestType> node;
+  fs::create_directories(node.root + "/disks/one");
+  const MountedOver mounted(node.root + "/disks/one");
+  if (!mounted) return;
+  CHECK(code_of(node.privileged->open_part({0, "disks/one/image"}, kPart)) == Errc::denied);
+  CHECK(code_of(node.privileged->open_part({0, "disks/one/deep/image"}, kPart)) == Errc::denied);
+  CHECK(fs::is_empty(node.root + "/disks/one"));
+}
+
+TEMPLATE_TEST_CASE("Another mount in the place of a known one is denied", "[io][privileged]",
+                   InProcess, ThroughHelper) {
+  test::NodeOf<TestType> node;
+  fs::create_directories(node.root + "/disks");
+  const MountedOver mounted(node.root + "/disks");
+  if (!mounted) return;
+  auto made = TestType::create({node.root}, {});
+  REQUIRE(made);
+  const MountedOver swapped(node.root + "/disks");
+  const auto part = (*made)->open_part({0, "disks/image"}, kPart);
+  CHECK(code_of(part) == Errc::denied);
+  CHECK_THAT(part.error().detail, Catch::Contains("restart the agent"));
+}
+
+TEMPLATE_TEST_CASE("A folder that is swapped for a link out at any moment lets nothing out",
+                   "[io][privileged]", InProcess, ThroughHelper) {
+  test::NodeOf<TestType> node;
   fs::create_directory(node.root + "/dir");
   fs::create_directory_symlink(node.outside, node.root + "/link");
   std::atomic<bool> is_done = false;
@@ -267,7 +339,7 @@ TEST_CASE("A folder that is swapped for a link out at any moment lets nothing ou
     const std::string path = "dir/sub" + std::to_string(i) + "/image";
     // Any of them may or may not succeed.
     std::ignore = node.privileged->open_part({0, path}, kPart);
-    std::ignore = node.privileged->land({0, path}, kPart, {});
+    std::ignore = node.privileged->land({0, path}, kPart, {}, {});
     std::ignore = node.privileged->remove_part({0, "dir/secret"}, kPart);
   }
   is_done = true;

@@ -118,6 +118,19 @@ TEST_CASE("A damaged LevelDB store does not open with fewer records") {
   CHECK(must_fail_to_open(state).code == Errc::corrupt);
 }
 
+TEST_CASE("A LevelDB table that is shorter than it was is damage") {
+  const std::uintmax_t bytes = GENERATE(0, 10, 100);
+  CAPTURE(bytes);
+  const test::TempFolder folder;
+  const fs::path state = folder / "state";
+  REQUIRE(must_open(state)->apply(StateBatch().put("k/1", std::string(1000, 'v'))));
+  must_open(state);  // the log becomes a table
+  fs::resize_file(only_file_with(state, ".ldb"), bytes);
+  const auto read = must_open(state)->get("k/1");
+  REQUIRE_FALSE(read);
+  CHECK(read.error().code == Errc::corrupt);
+}
+
 TEST_CASE("A LevelDB log that a crash cut short opens with what came before") {
   const test::TempFolder folder;
   const fs::path state = folder / "state";

@@ -74,6 +74,12 @@ TEST_CASE("node label sets and removes", "[tools][command_line]") {
   CHECK(label.labels == Labels{{"dc", "bj"}, {"rack", ""}});
 }
 
+TEST_CASE("node remove takes one node by name or id", "[tools][command_line]") {
+  CHECK(command_of<NodeRemoveCommand>({"node", "remove", "web01"}).node == "web01");
+  CHECK(contains(error_of({"node", "remove"}), "NODE"));
+  CHECK(contains(error_of({"node", "remove", "web[01-20]"}), "web[01-20]"));
+}
+
 TEST_CASE("A node may have the name of a command", "[tools][command_line]") {
   CHECK(command_of<NodeShowCommand>({"node", "show", "status"}).node == "status");
   CHECK(command_of<NodeShowCommand>({"node", "show", "list"}).node == "list");

@@ -1,0 +1,29 @@
+// Blocking work on a disk thread, and its result on the control thread.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <memory>
+#include <utility>
+
+#include "io/disk/disk_pool.h"
+
+namespace p2p {
+
+// Runs `work()` in the lane and then, on the control thread, `then(result)`, unless `*alive` is
+// false by that time: the owner's destructor says so. `work` must own or outlive what it uses;
+// `then` may use the owner.
+template <class Work, class Then>
+void offload(DiskPool& disk, DiskPool::Lane lane, boost::asio::io_context& control,
+             std::shared_ptr<bool> alive, Work work, Then then) {
+  disk.post(lane, [&control, alive = std::move(alive), work = std::move(work),
+                   then = std::move(then)]() mutable {
+    auto result = std::make_shared<decltype(work())>(work());
+    boost::asio::post(control,
+                      [alive = std::move(alive), result, then = std::move(then)]() mutable {
+                        if (*alive) then(std::move(*result));
+                      });
+  });
+}
+
+}  // namespace p2p
