@@ -92,7 +92,7 @@ class Failures(ClusterTest):
     def test_ctrl_c_detaches_and_the_job_goes_on(self):
         file, name = self.publish(8 * MiB)
         push, job = self.cluster.running_push(name, "--to", "n2", "--path", "detached.bin",
-                                              "--limit", "4MB/s")
+                                              "--limit", "2MB/s")
         push.send_signal(signal.SIGINT)
         run = self.cluster.finish(push, 10)
         self.assertEqual(0, run.code, run)

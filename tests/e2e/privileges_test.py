@@ -204,7 +204,7 @@ class TwoProcesses(ClusterTest):
         file = make_file(self.n1.share / "cut.bin", 16 * MiB)
         self.cluster.publish("n1", file, "images/cut")
         push, job = self.cluster.running_push("images/cut", "--to", "n2", "--path", "cut.bin",
-                                              "--limit", "8MB/s")
+                                              "--limit", "4MB/s")
         self.cluster.wait_bytes(job, 0.3)
         helper = self.helper(self.n2)
         os.kill(helper, signal.SIGKILL)
