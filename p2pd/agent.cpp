@@ -82,7 +82,7 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded)
       removed_(verifier_),
       mesh_(control_, disk_, mesh_settings(settings), id_, node_.cluster_id, *this, rng_.split()),
       uploads_(
-          control_, disk_, mesh_, contents_,
+          control_, disk_, mesh_, id_, contents_,
           [this](const ContentId& content, const Error& why) {
             const auto found = holdings_.find(content);
             if (found == holdings_.end()) return;

@@ -80,6 +80,8 @@ class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private
 
   void take_publish(const proto::PublishTask& task);
   void published(std::uint64_t job, Result<Publisher::Done> done);
+  void take_labels(const google::protobuf::Map<std::string, std::string>& labels);
+  void take_seeds(const proto::Seeds& message);
   void take_certificate(const proto::Certificate& certificate);
   void take_deny_list(const Result<bool>& taken, const std::string& from);
   void on_removed(const std::string& why);

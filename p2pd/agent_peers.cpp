@@ -38,8 +38,9 @@ void Agent::on_peer_open(NodeId peer, const SpaceKey& space, const PeerMesh::Ope
   if (!admitted && opening.wants) {
     return mesh_.send_no_ticket(peer, space, admitted.error().detail);
   }
+  uploads_.on_peer_place(peer, opening.rack);
   if (SpaceFetch* fetch = transfers_->fetch_of(space)) {
-    return fetch->on_peer_open(peer, opening.offers);
+    return fetch->on_peer_open(peer, opening);
   }
   uploads_.on_peer_open(peer, space, opening.wants);
 }
@@ -80,6 +81,8 @@ void Agent::on_peer_busy(NodeId peer, const SpaceKey& space, const ChunkRange& r
 
 void Agent::on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
   if (admission_.admits(peer, space.content, wall_now())) {
+    const SpaceFetch* fetch = transfers_->fetch_of(space);
+    if (fetch != nullptr && fetch->sends_away(peer)) return mesh_.send_busy(peer, space, range);
     return uploads_.on_peer_request(peer, space, range);
   }
   mesh_.send_refusal(peer, space, range);

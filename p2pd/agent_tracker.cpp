@@ -2,6 +2,7 @@
 #include <limits>
 #include <utility>
 
+#include "core/model/place.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
 #include "io/wire/hello.h"
@@ -40,6 +41,7 @@ void Agent::on_tracker_message(const proto::TrackerMessage& message) {
   switch (message.kind_case()) {
     case Kind::kWelcome: {
       node_name_ = message.welcome().node_name();
+      take_labels(message.welcome().labels());
       log_info("tracker", "connected", {{"tracker", node_.tracker}, {"as", node_name_}});
       link_->set_slow(false);
       removed_myself_ = false;
@@ -71,6 +73,12 @@ void Agent::on_tracker_message(const proto::TrackerMessage& message) {
         transfers_->take_ticket(*content, message.ticket().ticket());
       }
       break;
+    case Kind::kLabels:
+      take_labels(message.labels().labels());
+      break;
+    case Kind::kSeeds:
+      take_seeds(message.seeds());
+      break;
     case Kind::kCertificate:
       take_certificate(message.certificate());
       break;
@@ -85,6 +93,22 @@ void Agent::on_tracker_message(const proto::TrackerMessage& message) {
     case Kind::KIND_NOT_SET:
       break;
   }
+}
+
+void Agent::take_labels(const google::protobuf::Map<std::string, std::string>& labels) {
+  const std::string rack = rack_of({labels.begin(), labels.end()});
+  uploads_.stands_in(rack);
+  transfers_->stands_in(rack);
+}
+
+void Agent::take_seeds(const proto::Seeds& message) {
+  const auto content = ContentId::from_raw(message.content_id());
+  if (!content) return;
+  std::vector<NodeId> seeds;
+  for (const std::string& text : message.node_ids()) {
+    if (const auto node = NodeId::parse(text)) seeds.push_back(*node);
+  }
+  uploads_.set_seeds(*content, std::move(seeds));
 }
 
 // A newer list is kept at once and told to the peers with the next tick: by then the tracker has

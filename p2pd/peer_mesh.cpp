@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 
+#include "core/model/place.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
 #include "io/wire/hello.h"
@@ -343,7 +344,9 @@ void PeerMesh::take_open(PeerSession::Id id, Session& session, proto::Open& open
     return broke_rules(
         id, "opened more than " + std::to_string(kMaxChannels) + " spaces, or two on one channel");
   }
-  const Opening opening{open.wants(), open.offers(), std::move(*open.mutable_ticket())};
+  if (open.rack().size() > kMaxRackBytes) return broke_rules(id, "sent a malformed Open");
+  const Opening opening{open.wants(), open.offers(), std::move(*open.mutable_ticket()),
+                        std::move(*open.mutable_rack())};
   owner_.on_peer_open(*session.node, space, opening);
 }
 

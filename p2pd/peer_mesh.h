@@ -52,6 +52,7 @@ class PeerMesh final : private PeerSession::Events {
     bool wants = false;   // it waits for an Open or Close in return
     bool offers = false;  // it is a seed that hands out chunks by OFFER
     std::string ticket;   // of the side that opens; empty: it has none
+    std::string rack;     // where it stands (core/model/place.h); empty: not known
   };
 
   struct Owner {

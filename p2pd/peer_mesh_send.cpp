@@ -48,6 +48,7 @@ void PeerMesh::send_open(NodeId peer, const SpaceKey& space, const Opening& open
   message.mutable_open()->set_wants(opening.wants);
   message.mutable_open()->set_offers(opening.offers);
   message.mutable_open()->set_ticket(opening.ticket);
+  message.mutable_open()->set_rack(opening.rack);
   send_message(peer, message);
 }
 

@@ -1,8 +1,12 @@
 #include "p2pd/space_fetch.h"
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 #include <utility>
 
+#include "core/model/place.h"
+#include "core/transfer/seed_offers.h"
 #include "io/content/merkle.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
@@ -29,6 +33,13 @@ SpaceFetch::~SpaceFetch() {
   }
 }
 
+void SpaceFetch::stands_in(const std::string& rack, NodeId self, const std::vector<NodeId>& mates) {
+  if (rack.empty()) return;
+  rack_ = rack;
+  download_.stands_in_rack(self, rack_key(key_.content), mates, monotonic_now());
+  if (started_) perform();
+}
+
 void SpaceFetch::start() {
   started_ = true;
   for (const NodeId peer : mesh_.peers_up()) on_peer_up(peer);
@@ -52,6 +63,7 @@ void SpaceFetch::open_towards(NodeId peer, bool wants) {
   PeerMesh::Opening opening;
   opening.wants = wants;
   opening.ticket = admission_.own(key_.content);
+  opening.rack = rack_;
   mesh_.send_open(peer, key_, opening);
   tell(peer);
 }
@@ -100,13 +112,25 @@ void SpaceFetch::on_peer_down(NodeId peer) {
   perform();
 }
 
-void SpaceFetch::on_peer_open(NodeId peer, bool offers) {
+void SpaceFetch::on_peer_open(NodeId peer, const PeerMesh::Opening& opening) {
   if (!started_) return;
-  peers_[peer].offers = offers;
+  peers_[peer].offers = opening.offers;
+  peers_[peer].rack = opening.rack;
   open_towards(peer, /*wants=*/false);
   tell(peer);
-  download_.on_peer_joined(peer, monotonic_now(), offers);
+  download_.on_peer_joined(peer, monotonic_now(), opening.offers, stand_apart(rack_, opening.rack));
   perform();
+}
+
+bool SpaceFetch::sends_away(NodeId peer) const {
+  const auto found = peers_.find(peer);
+  if (found == peers_.end() || !stand_apart(rack_, found->second.rack)) return false;
+  if (!download_.near_seed_offers()) return false;
+  std::set<std::string_view> others;
+  for (const auto& [id, state] : peers_) {
+    if (stand_apart(rack_, state.rack)) others.insert(state.rack);
+  }
+  return others.size() >= OfferSettings{}.racks_that_relieve;
 }
 
 void SpaceFetch::on_peer_offer(NodeId peer, const Offer& offer) {

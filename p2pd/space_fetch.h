@@ -46,6 +46,9 @@ class SpaceFetch {
   void release(ChunkIndex chunk);
   // It was here, and is not any more.
   void on_lost(ChunkIndex chunk);
+  // This node's rack, and who else of it wants the content (rack_entry.h). Before start(), and
+  // again when the list changes. Without it all peers are alike.
+  void stands_in(const std::string& rack, NodeId self, const std::vector<NodeId>& mates);
   // Opens the space towards every peer that is connected. on_complete() may be called at once.
   void start();
   void set_rate(std::optional<std::uint64_t> bytes_per_second);
@@ -54,7 +57,7 @@ class SpaceFetch {
   void on_peer_up(NodeId peer);
   void on_peer_down(NodeId peer);
   // The peer's Open; what we have is told, and the space opened in return when it is not yet.
-  void on_peer_open(NodeId peer, bool offers);
+  void on_peer_open(NodeId peer, const PeerMesh::Opening& opening);
   void on_peer_offer(NodeId peer, const Offer& offer);
   void on_peer_busy(NodeId peer, const ChunkRange& range);
   // It has nothing to give yet, or any more. Should that change, it opens the space itself.
@@ -67,6 +70,9 @@ class SpaceFetch {
   void on_own_ticket();
   void on_peer_have(NodeId peer, const std::vector<ChunkRun>& runs);
   void on_peer_refusal(NodeId peer, const ChunkRange& range);
+  // Requests of this peer are to be sent away for now: it stands in another rack, which gets the
+  // same chunks from a seed of ours, and our uplink has no room for them twice.
+  bool sends_away(NodeId peer) const;
   void on_peer_data(NodeId peer, ArrivedData data);
 
   const SpaceKey& key() const { return key_; }
@@ -85,6 +91,7 @@ class SpaceFetch {
     bool told = false;      // it knows what we have, and hears news
     bool complete = false;  // it has everything: no HAVE of ours interests it, unless
     bool offers = false;    // it hands out chunks and wants to know which are out
+    std::string rack;
   };
 
   Assembly& assembly_of(ChunkIndex chunk);
@@ -105,6 +112,7 @@ class SpaceFetch {
   ChunkSpace space_;
   Sink& sink_;
   Download download_;
+  std::string rack_;
   boost::asio::steady_timer timer_;
   Time armed_for_ = Time::max();
   boost::asio::steady_timer have_timer_;

@@ -175,6 +175,13 @@ void Transfer::set_rate(std::uint64_t bytes_per_second) {
   if (fetch_ && !fetch_->key().body) fetch_->set_rate(rate());
 }
 
+void Transfer::set_rack_mates(std::vector<NodeId> mates) {
+  order_.rack_mates = std::move(mates);
+  if (fetch_ && !fetch_->key().body) {
+    fetch_->stands_in(order_.rack, parts_.self, order_.rack_mates);
+  }
+}
+
 SpaceFetch* Transfer::fetch_of(const SpaceKey& space) {
   return fetch_ && fetch_->key() == space ? fetch_.get() : nullptr;
 }

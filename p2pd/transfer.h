@@ -44,6 +44,8 @@ struct PushOrder {
   std::string node_name;
   std::uint64_t bytes_per_second = 0;  // 0: no cap
   bool allocate = false;               // no holes: every byte gets a place on the disk
+  std::string rack;                    // this node's (core/model/place.h)
+  std::vector<NodeId> rack_mates;      // who else of it wants the content
 };
 
 class Transfer final : private SpaceFetch::Sink, private PartClaims::Owner {
@@ -77,6 +79,7 @@ class Transfer final : private SpaceFetch::Sink, private PartClaims::Owner {
   // Removes what was written of it.
   void cancel();
   void set_rate(std::uint64_t bytes_per_second);
+  void set_rack_mates(std::vector<NodeId> mates);
   // Every 100 ms or so: checkpoints.
   void on_tick(Time now);
   // The fetch of a space, while there is one: events of the mesh go there.

@@ -101,6 +101,7 @@ void Transfer::start_fetch(const Part::Found& found) {
   SpaceFetch::Sink& sink = *this;
   fetch_ = std::make_unique<SpaceFetch>(parts_.control, parts_.mesh, parts_.admission, key, space,
                                         sink, rng_.split());
+  fetch_->stands_in(order_.rack, parts_.self, order_.rack_mates);
   if (const Status right = take_holes(space, durable); !right) return fail(right.error());
   for (std::uint32_t i = durable.find(0, true); i < space.count(); i = durable.find(i + 1, true)) {
     fetch_->restore(ChunkIndex{i});

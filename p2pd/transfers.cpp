@@ -7,6 +7,18 @@
 #include "io/content/manifest_codec.h"
 
 namespace p2p {
+namespace {
+
+std::vector<NodeId> rack_mates_in(const proto::PushTask& task) {
+  std::vector<NodeId> mates;
+  for (const proto::PeerAddress& peer : task.peers()) {
+    const auto node = NodeId::parse(peer.node_id());
+    if (node && peer.rack_mate() && !peer.seed()) mates.push_back(*node);
+  }
+  return mates;
+}
+
+}  // namespace
 
 Transfers::Transfers(const TransferParts& parts, Uploads& uploads, Owner& owner, Rng rng)
     : parts_(parts), uploads_(uploads), owner_(owner), rng_(rng) {}
@@ -18,6 +30,7 @@ void Transfers::take_push(const proto::PushTask& task, const std::string& node_n
   if (const auto running = running_.find(task.job()); running != running_.end()) {
     // Offered again after the tracker or the connection was away: it goes on as it was.
     running->second->set_rate(task.rate_bytes_per_second());
+    running->second->set_rack_mates(rack_mates_in(task));
     return report(*running->second);
   }
   for (const auto& waits : waiting_) {
@@ -32,6 +45,8 @@ void Transfers::take_push(const proto::PushTask& task, const std::string& node_n
   order.node_name = node_name;
   order.bytes_per_second = task.rate_bytes_per_second();
   order.allocate = task.allocate();
+  order.rack = rack_;
+  order.rack_mates = rack_mates_in(task);
   Transfer::Owner& owner = *this;
   auto transfer = std::make_unique<Transfer>(parts_, owner, std::move(order), rng_.split());
   // Known before it begins, so that two ways to write one path are seen to be one. Where the file

@@ -29,6 +29,8 @@ class Transfers final : private Transfer::Owner {
 
   Transfers(const TransferParts& parts, Uploads& uploads, Owner& owner, Rng rng);
 
+  // Where this node stands (core/model/place.h): for transfers that begin from now on.
+  void stands_in(const std::string& rack) { rack_ = rack; }
   void take_push(const proto::PushTask& task, const std::string& node_name);
   // This node's ticket for a content, or a newer one.
   void take_ticket(const ContentId& content, const std::string& ticket);
@@ -66,6 +68,7 @@ class Transfers final : private Transfer::Owner {
   Uploads& uploads_;
   Owner& owner_;
   Rng rng_;
+  std::string rack_;
   std::map<std::uint64_t, std::unique_ptr<Transfer>> running_;  // by job
   std::deque<std::unique_ptr<Transfer>> waiting_;  // for one with the same content or path
   bool removal_posted_ = false;

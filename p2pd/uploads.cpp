@@ -6,6 +6,8 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
+#include "core/model/place.h"
+#include "core/transfer/rack_entry.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
 
@@ -24,7 +26,7 @@ struct Uploads::Opened {
   std::optional<Error> error;
 };
 
-Uploads::Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mesh,
+Uploads::Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mesh, NodeId self,
                  const ContentStore& contents,
                  std::function<void(const ContentId&, const Error&)> on_gone, Rng rng)
     : control_(control),
@@ -32,6 +34,7 @@ Uploads::Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mes
       mesh_(mesh),
       contents_(contents),
       on_gone_(std::move(on_gone)),
+      self_(self),
       rng_(rng),
       timer_(control),
       sweep_timer_(control) {}
@@ -102,6 +105,7 @@ void Uploads::opened(const ContentId& content, Opened found) {
     log_warn("uploads", "a file that was held cannot be served any more",
              {{"content", content.short_hex()}, {"why", found.error->detail}});
     held_.erase(content);
+    seeds_.erase(content);
     on_gone_(content, *found.error);
   } else {
     const SpaceKey body{content, true};
@@ -109,8 +113,7 @@ void Uploads::opened(const ContentId& content, Opened found) {
     if (!shared_.contains(body)) share(body, found.body, nullptr);
     if (!shared_.contains(data)) {
       share(data, found.data, nullptr);
-      offers_.emplace(content,
-                      SeedOffers(found.data->space.count(), OfferSettings{}, rng_.split()));
+      make_offers(content, found.data->space.count());
     }
   }
   for (const auto& [peer, space] : waiting) {
@@ -122,11 +125,32 @@ void Uploads::opened(const ContentId& content, Opened found) {
   }
 }
 
+void Uploads::make_offers(const ContentId& content, std::uint32_t chunks) {
+  SeedOffers& offers =
+      offers_.emplace(content, SeedOffers(chunks, OfferSettings{}, rng_.split())).first->second;
+  offers.stands_in(rack_, rack_key(content));
+  if (const auto seeds = seeds_.find(content); seeds != seeds_.end()) {
+    offers.set_seeds(self_, seeds->second);
+  }
+}
+
+void Uploads::set_seeds(const ContentId& content, std::vector<NodeId> seeds) {
+  if (!held_.contains(content)) return;
+  if (SeedOffers* offers = offers_of({content, false})) offers->set_seeds(self_, seeds);
+  seeds_[content] = std::move(seeds);
+}
+
+void Uploads::on_peer_place(NodeId peer, const std::string& rack) {
+  racks_[peer] = rack;
+  if (stand_apart(rack_, rack)) slots_.set_far(peer);
+}
+
 void Uploads::answer(NodeId peer, const SpaceKey& space) {
   const Shared& shared = shared_.at(space);
   SeedOffers* offers = offers_of(space);
   PeerMesh::Opening opening;
   opening.offers = offers != nullptr;
+  opening.rack = rack_;
   mesh_.send_open(peer, space, opening);
   const std::uint32_t count = shared.source->space.count();
   if (shared.have == nullptr) {
@@ -135,7 +159,8 @@ void Uploads::answer(NodeId peer, const SpaceKey& space) {
     mesh_.send_have(peer, space, runs_of(*shared.have));
   }
   if (offers == nullptr) return;
-  offers->on_peer_joined(peer);
+  const auto rack = racks_.find(peer);
+  offers->on_peer_joined(peer, rack == racks_.end() ? std::string() : rack->second);
   offer();
 }
 
@@ -180,7 +205,7 @@ void Uploads::on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRan
     return mesh_.send_busy(peer, space, range);
   }
   if (here && offered) offers->on_requested(peer, range.chunk, monotonic_now());
-  if (!here || !slots_.on_request(peer, space, range)) {
+  if (!here || !slots_.on_request(peer, space, range, offered)) {
     return mesh_.send_refusal(peer, space, range);
   }
   found->second.last_request = monotonic_now();
@@ -204,6 +229,7 @@ void Uploads::forget(NodeId peer, const SpaceKey& space) {
 
 void Uploads::on_peer_down(NodeId peer) {
   slots_.on_peer_left(peer);
+  racks_.erase(peer);
   for (auto& [content, offers] : offers_) offers.on_peer_left(peer);
   for (auto& [content, waiting] : waiting_) {
     std::erase_if(waiting, [&](const auto& entry) { return entry.first == peer; });
@@ -219,6 +245,7 @@ void Uploads::on_serve_failed(const ServeSourcePtr& source, const Error& why) {
              {{"content", content.short_hex()}, {"why", why.detail}});
     unshare({content, false});
     held_.erase(content);
+    seeds_.erase(content);
     // Whoever counts on this node for a chunk must know at once that it has none any more.
     for (const NodeId peer : mesh_.peers_up()) {
       mesh_.send_close(peer, {content, false}, "not here any more");

@@ -24,11 +24,16 @@ namespace p2p {
 class Uploads {
  public:
   // `on_gone`: a file that was held is gone, or (corrupt) was written to.
-  Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mesh,
+  Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mesh, NodeId self,
           const ContentStore& contents, std::function<void(const ContentId&, const Error&)> on_gone,
           Rng rng);
   ~Uploads();
 
+  // Where this node stands (core/model/place.h).
+  void stands_in(const std::string& rack) { rack_ = rack; }
+  // The nodes, this one among them, that held a content before it was pushed: they divide the
+  // chunks.
+  void set_seeds(const ContentId& content, std::vector<NodeId> seeds);
   // Contents that lie whole on this node.
   void add_held(const ContentId& content) { held_.insert(content); }
   // `have`: what of the space may be served, nullptr for all; lives until the space is unshared or
@@ -36,6 +41,8 @@ class Uploads {
   void share(const SpaceKey& space, ServeSourcePtr source, const Bitfield* have);
   void unshare(const SpaceKey& space);
 
+  // Where a peer says that it stands, with each Open.
+  void on_peer_place(NodeId peer, const std::string& rack);
   // A peer's Open for a space that no fetch of ours deals with: answered with an Open and what we
   // have, or with a Close.
   // The caller has seen to it that the peer may have the content.
@@ -63,6 +70,7 @@ class Uploads {
   struct Opened;  // what a disk thread found
 
   void open_held(const ContentId& content);
+  void make_offers(const ContentId& content, std::uint32_t chunks);
   void opened(const ContentId& content, Opened opened);
   void answer(NodeId peer, const SpaceKey& space);
   SeedOffers* offers_of(const SpaceKey& space);
@@ -78,6 +86,10 @@ class Uploads {
   PeerMesh& mesh_;
   const ContentStore& contents_;
   std::function<void(const ContentId&, const Error&)> on_gone_;
+  NodeId self_;
+  std::string rack_;
+  std::map<NodeId, std::string> racks_;             // of peers that are connected
+  std::map<ContentId, std::vector<NodeId>> seeds_;  // where there are several
   Rng rng_;
   UploadSlots slots_{UploadSettings{}};
   std::map<ContentId, SeedOffers> offers_;  // of data spaces that were whole before anybody asked

@@ -281,6 +281,7 @@ void Api::label_node(const Exchange& exchange, const std::vector<std::string>& p
   const Status set =
       registry_.set_labels(*node, {request.labels().begin(), request.labels().end()}, batch);
   if (!set) return reply(exchange, set.error());
+  board_.on_labels_changed(*node);
   const proto::Node view = node_view(*node, FilesHeld(catalogue_, board_).of(*node));
   journal_.commit(std::move(batch), [exchange, view](const Status& stored) {
     if (!stored) return reply(exchange, stored.error());

@@ -1,5 +1,6 @@
 #include "tracker/job_board.h"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <utility>
 
@@ -83,7 +84,10 @@ Status JobBoard::load(StateStore& store, WallTime now) {
     if (!job.finished()) fail_removed(job, now);
     if (!job.finished() && job.record.state() == kRunning) {
       for (const TaskStatus& task : job.shown().tasks()) {
-        if (!is_final(task.state)) swarms_[content_of(job)].on_wants(task.node);
+        if (is_final(task.state)) continue;
+        Swarm& swarm = swarms_[content_of(job)];
+        stand(swarm, task.node);
+        swarm.on_wants(task.node);
       }
     }
     jobs_.emplace(id, std::move(job));
@@ -159,8 +163,11 @@ void JobBoard::begin_targets(BoardJob& job, WallTime now) {
   }
   // Everybody is entered before anybody is told, so that all of them hear of each other.
   for (const TaskStatus& task : job.targets->tasks()) {
-    if (!is_final(task.state)) swarm.on_wants(task.node);
+    if (is_final(task.state)) continue;
+    stand(swarm, task.node);
+    swarm.on_wants(task.node);
   }
+  tell_seeds(content);
   std::vector<NodeId> online;
   for (const TaskStatus& task : job.targets->tasks()) {
     const NodeEntry* node = registry_.find(task.node);
@@ -200,6 +207,11 @@ void JobBoard::on_agent_online(NodeId node, WallTime now) {
 void JobBoard::on_agent_offline(NodeId node, WallTime now) {
   for (auto& [content, swarm] : swarms_) swarm.on_node_offline(node);
   std::erase_if(bodies_, [&](const auto& entry) { return entry.first.first == node; });
+  std::vector<ContentId> fewer;
+  for (const auto& [content, seeds] : seeds_told_) {
+    if (std::find(seeds.begin(), seeds.end(), node) != seeds.end()) fewer.push_back(content);
+  }
+  for (const ContentId& content : fewer) tell_seeds(content);
   for (auto& [id, job] : jobs_) {
     if (job.finished()) continue;
     if (job.source) job.source->on_node_offline(node, now);
@@ -330,6 +342,7 @@ void JobBoard::finish(BoardJob& job, WallTime now) {
   if (const auto swarm = swarms_.find(content); swarm != swarms_.end() && job.targets) {
     for (const TaskStatus& task : job.targets->tasks()) swarm->second.on_wants_no_more(task.node);
   }
+  if (!is_wanted(content)) seeds_told_.erase(content);
   StateBatch batch;
   store_tasks(job, batch);
   put_job(job.record, batch);

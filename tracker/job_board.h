@@ -86,6 +86,8 @@ class JobBoard {
   void on_task_update(NodeId node, const proto::TaskUpdate& update, WallTime now);
   void on_body_piece(NodeId node, const proto::BodyPiece& piece);
   void on_holdings(NodeId node, const proto::Holdings& holdings);
+  // The agent is told; swarms that it enters from now on know.
+  void on_labels_changed(const NodeEntry& node);
   void on_upload(NodeId node, const proto::UploadReport& report);
   // Every 250 ms: deadlines, task states to the store, watchers.
   void on_tick(WallTime now);
@@ -127,6 +129,9 @@ class JobBoard {
   void note_source_removed(const BoardJob& job, NodeId node);
   void withdraw_what_is_lost(WallTime now);
   void withdraw(const ContentId& content, const std::string& why, WallTime now);
+  bool is_wanted(const ContentId& content) const;
+  void stand(Swarm& swarm, NodeId node) const;
+  void tell_seeds(const ContentId& content, std::optional<NodeId> anew = {});
   std::size_t seeds_of(const ContentId& content) const;
   static bool is_over(const BoardJob& job, NodeId node);
   void meter(BoardJob& job, NodeId node, std::uint64_t bytes, Time now);
@@ -145,6 +150,7 @@ class JobBoard {
   std::map<JobId, BoardJob> jobs_;
   std::uint64_t last_number_ = 0;
   std::map<ContentId, Swarm> swarms_;
+  std::map<ContentId, std::vector<NodeId>> seeds_told_;
   const SourceLossRules loss_rules_;
   struct Lost {
     SourceLoss rule;

@@ -2,11 +2,18 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/model/place.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
 #include "tracker/job_board.h"
 
 namespace p2p {
+namespace {
+
+// More seeds than this do not divide the chunks any finer.
+constexpr std::size_t kMostSeeds = 256;
+
+}  // namespace
 
 void JobBoard::offer_push(BoardJob& job, const Job::Offer& offer) {
   const ContentId content = content_of(job);
@@ -64,6 +71,44 @@ void JobBoard::renew_tickets(WallTime now) {
   }
 }
 
+void JobBoard::stand(Swarm& swarm, NodeId node) const {
+  const NodeEntry* entry = std::as_const(registry_).find(node);
+  if (entry == nullptr) return;
+  swarm.on_rack(node, rack_of({entry->record.labels().begin(), entry->record.labels().end()}));
+}
+
+void JobBoard::on_labels_changed(const NodeEntry& node) {
+  if (!node.online) return;
+  proto::TrackerMessage message;
+  *message.mutable_labels()->mutable_labels() = node.record.labels();
+  agents_.send(node.id, message);
+}
+
+bool JobBoard::is_wanted(const ContentId& content) const {
+  return std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& entry) {
+    const BoardJob& job = entry.second;
+    return !job.finished() && job.targets && content_of(job) == content;
+  });
+}
+
+// Seeds divide the chunks among themselves: each hears who the others are, before the receivers
+// hear of any. `anew`: it has forgotten what it was told.
+void JobBoard::tell_seeds(const ContentId& content, std::optional<NodeId> anew) {
+  const auto swarm = swarms_.find(content);
+  if (swarm == swarms_.end()) return;
+  const std::vector<NodeId> seeds = swarm->second.sources(kMostSeeds);
+  const auto told = seeds_told_.find(content);
+  if (told == seeds_told_.end() && (seeds.size() < 2 || !is_wanted(content))) return;
+  const bool changed = told == seeds_told_.end() || told->second != seeds;
+  proto::TrackerMessage message;
+  message.mutable_seeds()->set_content_id(std::string(content.digest.view()));
+  for (const NodeId seed : seeds) message.mutable_seeds()->add_node_ids(seed.str());
+  for (const NodeId seed : seeds) {
+    if (changed || seed == anew) agents_.send(seed, message);
+  }
+  seeds_told_[content] = seeds;
+}
+
 void JobBoard::add_peers(const BoardJob&, NodeId node, std::vector<Swarm::Member> members,
                          google::protobuf::RepeatedPtrField<proto::PeerAddress>* out) const {
   for (const Swarm::Member& member : members) {
@@ -75,6 +120,7 @@ void JobBoard::add_peers(const BoardJob&, NodeId node, std::vector<Swarm::Member
     peer.set_node_id(member.node.str());
     peer.set_address(entry->address);
     peer.set_seed(member.seed);
+    peer.set_rack_mate(member.rack_mate);
   }
 }
 
@@ -91,12 +137,15 @@ void JobBoard::on_holdings(NodeId node, const proto::Holdings& holdings) {
         holding.complete() && (before == swarm.holders().end() || !before->second.complete);
     if (holding.gone()) {
       swarm.on_gone(node);
+      tell_seeds(*content);
       on_source_lost(node, *content, holding);
       continue;
     }
     // Enough is enough: ten thousand nodes that land must not tell each other, one by one.
     const bool plenty = swarm.seeds() >= HandoutRules{}.seeds;
+    stand(swarm, node);
     swarm.on_holder(node, {holding.complete(), holding.bytes(), holding.path()});
+    if (news && is_wanted(*content)) tell_seeds(*content, node);
     if (!news || plenty) continue;
     // A seed that came, or came back at another address: whoever wants the content hears of it.
     for (auto& [id, job] : jobs_) {

@@ -77,6 +77,15 @@ void Swarm::on_rack(NodeId node, const std::string& rack) {
   if (seeds_.contains(node) || others_.contains(node)) racks_[rack].insert(node);
 }
 
+std::vector<NodeId> Swarm::sources(std::size_t most) const {
+  std::vector<NodeId> sources;
+  for (const auto& [node, holder] : holders_) {
+    if (sources.size() == most) break;
+    if (holder.complete && !wants_.contains(node)) sources.push_back(node);
+  }
+  return sources;
+}
+
 // Enters the node where it belongs now.
 void Swarm::settle(NodeId node) {
   const auto held = holders_.find(node);

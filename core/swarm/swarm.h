@@ -52,6 +52,8 @@ class Swarm {
 
   const std::map<NodeId, Holder>& holders() const { return holders_; }
   std::size_t seeds() const { return seeds_.size(); }
+  // Holders of everything that nothing is pushed to, by id, at most `most`.
+  std::vector<NodeId> sources(std::size_t most) const;
   bool has_seed() const { return !seeds_.empty(); }
   bool empty() const { return holders_.empty() && wants_.empty(); }
 

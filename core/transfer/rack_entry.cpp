@@ -1,12 +1,19 @@
 #include "core/transfer/rack_entry.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "core/base/check.h"
 #include "core/transfer/rendezvous.h"
 
 namespace p2p {
+
+std::uint64_t rack_key(const ContentId& content) {
+  std::uint64_t key = 0;
+  std::memcpy(&key, content.digest.bytes.data(), sizeof key);
+  return key;
+}
 
 std::vector<NodeId> entry_nodes(std::vector<NodeId> members, std::uint64_t key,
                                 std::uint32_t count) {

@@ -32,6 +32,8 @@ struct RackEntrySettings {
   Duration replaced_for = std::chrono::seconds(30);
 };
 
+// The key of a content: the first bytes of its id.
+std::uint64_t rack_key(const ContentId& content);
 // The `count` members with the highest weights, in the order of their weights.
 std::vector<NodeId> entry_nodes(std::vector<NodeId> members, std::uint64_t key,
                                 std::uint32_t count);

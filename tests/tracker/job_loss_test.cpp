@@ -128,7 +128,7 @@ TEST_CASE("Losing one source is nothing while another node holds the content who
   process.report_lacking("web2", 3);
   process.tick();
   CHECK_FALSE(process.job(process.push).finished());
-  CHECK(process.agents.sent.empty());
+  for (const char* name : {"web1", "web2"}) CHECK(process.sent_to(name).empty());
   CHECK_FALSE(process.is_withdrawn());
 
   process.lose("seed2");
