@@ -26,4 +26,11 @@ void offload(DiskPool& disk, DiskPool::Lane lane, boost::asio::io_context& contr
   });
 }
 
+// Lets go of an open file on a disk thread: when it has lost its last name, closing it frees its
+// blocks, and that takes a file system seconds when they are many and scattered.
+template <class Held>
+void let_go(DiskPool& disk, std::shared_ptr<Held> held) {
+  if (held) disk.post([held = std::move(held)] {});
+}
+
 }  // namespace p2p

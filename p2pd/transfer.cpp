@@ -222,6 +222,14 @@ void Transfer::remove_part() {
                    });
 }
 
+void Transfer::let_go_of_files() {
+  local_.reset();
+  claims_.reset();
+  let_go(parts_.disk, std::move(part_));
+  let_go(parts_.disk, std::move(copy_));
+  let_go(parts_.disk, std::move(landed_));
+}
+
 std::uint32_t Transfer::chunks_without_holder() const {
   if (!fetch_ || is_final(state_)) return 0;
   return fetch_->download().chunks_without_holder();

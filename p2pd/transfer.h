@@ -78,6 +78,8 @@ class Transfer final : private SpaceFetch::Sink, private PartClaims::Owner {
   void begin();
   // Removes what was written of it.
   void cancel();
+  // Closes its files on a disk thread. It is over and nothing else is called any more.
+  void let_go_of_files();
   void set_rate(std::uint64_t bytes_per_second);
   void set_rack_mates(std::vector<NodeId> mates);
   // Every 100 ms or so: checkpoints.

@@ -165,6 +165,7 @@ void Transfers::remove_ended() {
       uploads_.unshare(data);
     }
     const ContentId content = ended.order().content;
+    ended.let_go_of_files();
     it = running_.erase(it);
     const auto fetches = [&](const Transfer& t) { return t.order().content == content; };
     if (std::none_of(running_.begin(), running_.end(),

@@ -10,6 +10,7 @@
 #include "core/transfer/rack_entry.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
+#include "p2pd/offload.h"
 
 namespace p2p {
 namespace {
@@ -44,12 +45,17 @@ Uploads::~Uploads() {
 }
 
 void Uploads::share(const SpaceKey& space, ServeSourcePtr source, const Bitfield* have) {
-  shared_[space] = {std::move(source), have, monotonic_now()};
+  Shared& shared = shared_[space];
+  if (shared.source != source) let_go(disk_, std::move(shared.source));
+  shared = {std::move(source), have, monotonic_now()};
   sweep_later();
 }
 
 void Uploads::unshare(const SpaceKey& space) {
-  shared_.erase(space);
+  if (const auto found = shared_.find(space); found != shared_.end()) {
+    let_go(disk_, std::move(found->second.source));
+    shared_.erase(found);
+  }
   if (!space.body) offers_.erase(space.content);
   for (const UploadSlots::Grant& request : slots_.on_space_closed(space)) {
     mesh_.send_refusal(request.peer, request.space, request.range);

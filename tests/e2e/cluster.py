@@ -48,6 +48,18 @@ def wait_until(condition, timeout=20, what="the condition"):
         time.sleep(0.02)
 
 
+def waits_of(pid):
+    """What each thread of a process waits for in the kernel: "main: futex_wait, ..."."""
+    waits = []
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            state = (task / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            call = (task / "syscall").read_text().split()[0]
+            waits.append(f"{(task / 'comm').read_text().strip()} {state} "
+                         f"{(task / 'wchan').read_text()} (system call {call})")
+    return ", ".join(waits)
+
+
 class Program:
     """A daemon: started with a ready file, stopped with SIGTERM, its output in a log."""
 
@@ -99,9 +111,10 @@ class Program:
         try:
             code = process.wait(10 * SLOWNESS)
         except subprocess.TimeoutExpired:
+            waits = waits_of(process.pid)
             process.kill()
             process.wait()
-            raise RuntimeError(f"{self.name} does not end on SIGTERM") from None
+            raise RuntimeError(f"{self.name} does not end on SIGTERM: {waits}") from None
         if code not in (0, -signal.SIGTERM):
             raise RuntimeError(f"{self.name} ended with {code} after SIGTERM")
 
