@@ -92,7 +92,6 @@ void Download::on_peer_joined(NodeId id, Time now, bool offers, bool far) {
   Peer& peer = peers_.at(id);
   peer.offers = offers;
   peer.last_offer = now;
-  peer.last_progress = now;
   if (offers) wake_at(now + settings_.offers_overdue);
 }
 
@@ -125,6 +124,7 @@ void Download::on_peer_left(NodeId id, Time now) {
 void Download::on_have(NodeId id, const std::vector<ChunkRun>& runs, Time now) {
   const auto found = peers_.find(id);
   if (found == peers_.end()) return;
+  found->second.unheard = false;
   const bool news = found->second.have.none();
   std::uint64_t told = 0;
   for (const ChunkRun& run : runs) {
@@ -147,6 +147,7 @@ void Download::on_offer(NodeId id, std::optional<ChunkIndex> chunk, Time now) {
   const auto found = peers_.find(id);
   if (found == peers_.end()) return;
   Peer& peer = found->second;
+  peer.unheard = false;
   peer.last_offer = now;
   wake_at(now + settings_.offers_overdue);
   if (!chunk) {
@@ -171,8 +172,9 @@ void Download::on_offer(NodeId id, std::optional<ChunkIndex> chunk, Time now) {
 void Download::on_refused(NodeId id, const ChunkRange& range, Time now) {
   const auto found = peers_.find(id);
   const auto active = active_.find(range.chunk);
-  if (found == peers_.end() || active == active_.end()) return;
-  if (!contains(active->second.owners, id)) return;
+  if (found == peers_.end()) return;
+  found->second.unheard = false;
+  if (active == active_.end() || !contains(active->second.owners, id)) return;
   if (found->second.have.reset(range.chunk.value)) {
     picker_.remove_holder(range.chunk, found->second.slot);
   }
@@ -184,8 +186,9 @@ void Download::on_refused(NodeId id, const ChunkRange& range, Time now) {
 void Download::on_busy(NodeId id, const ChunkRange& range, Time now) {
   const auto found = peers_.find(id);
   const auto active = active_.find(range.chunk);
-  if (found == peers_.end() || active == active_.end()) return;
-  if (!contains(active->second.owners, id)) return;
+  if (found == peers_.end()) return;
+  found->second.unheard = false;
+  if (active == active_.end() || !contains(active->second.owners, id)) return;
   Peer& peer = found->second;
   peer.busy_until = now + settings_.busy_pause * (1 << std::min(peer.busy_times, 3));
   ++peer.busy_times;
@@ -203,6 +206,7 @@ Download::Arrival Download::on_data(NodeId id, const ChunkRange& data, Time now)
   Peer& peer = found->second;
   bytes_received_ += data.length;
   peer.last_progress = now;
+  peer.unheard = false;
   const bool was_passed_over = std::exchange(peer.passed_over_until, Time{}) != Time{};
   if (was_passed_over) passed_over_.erase(peer.slot);
 
@@ -212,6 +216,11 @@ Download::Arrival Download::on_data(NodeId id, const ChunkRange& data, Time now)
       if (data.offset < range.offset || data.end() > range.offset + range.length) continue;
       for (Requester& requester : range.requesters) {
         if (requester.peer != id || requester.next != data.offset) continue;
+        // The rest of a block could be asked of nobody else.
+        if (data.end() % kBlockBytes != 0 && data.end() != range.offset + range.length) {
+          drop(id, data.chunk, "sent a part of a block", now);
+          return Arrival::unsolicited;
+        }
         requester.next = data.end();
         const bool answered = requester.next == range.offset + range.length;
         if (answered) --peer.requests;
@@ -391,6 +400,14 @@ void Download::give_up_if_orphaned(ChunkIndex chunk) {
 }
 
 void Download::pass_over(NodeId id, Peer& peer, Time now) {
+  if (peer.unheard) {
+    const auto owed = std::find_if(active_.begin(), active_.end(), [id](const auto& item) {
+      return contains(item.second.owners, id);
+    });
+    const ChunkIndex chunk = owed == active_.end() ? ChunkIndex{} : owed->first;
+    return drop(id, chunk, "sent nothing of what it was asked for, and nothing else", now);
+  }
+  peer.unheard = true;
   peer.passed_over_until = now + settings_.forgive_after;
   passed_over_.insert(peer.slot);
   wake_at(peer.passed_over_until);

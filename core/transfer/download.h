@@ -175,6 +175,7 @@ class Download {
     int busy_times = 0;
     Duration chunk_time{0};  // from asking for a chunk to having it, averaged
     Time passed_over_until{};
+    bool unheard = false;  // not a word since it was last passed over
     // Answers to these may still be in flight; one for each chunk.
     std::vector<ChunkRange> cancelled;
   };
