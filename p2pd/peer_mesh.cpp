@@ -109,8 +109,13 @@ void PeerMesh::end_overdue() {
     const PeerSession::Id id = *ungreeted_.begin();
     if (monotonic_now() < sessions_.at(id).since + settings_.greeting) break;
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(settings_.greeting);
-    closed(id, Error{Errc::timed_out, sessions_.at(id).address + ": no Hello within " +
-                                          std::to_string(seconds.count()) + " s"});
+    const std::string why = "no Hello within " + std::to_string(seconds.count()) + " s";
+    // A node that got through TLS could have said it at once.
+    if (sessions_.at(id).node) {
+      broke_rules(id, why);
+    } else {
+      closed(id, Error{Errc::timed_out, sessions_.at(id).address + ": " + why});
+    }
   }
   schedule_overdue();
 }

@@ -46,7 +46,9 @@ TEST_CASE("Who does not say Hello in time is let go", "[p2pd]") {
   CHECK(host.owner.up.empty());
 }
 
-TEST_CASE("Who has said Hello is not ended by the deadline of those who have not", "[p2pd]") {
+TEST_CASE(
+    "Who has said Hello is not ended by the deadline of those who have not, and they are reported",
+    "[p2pd]") {
   PeerMeshSettings settings;
   settings.greeting = std::chrono::seconds(1);
   MeshHost host(settings);
@@ -56,6 +58,8 @@ TEST_CASE("Who has said Hello is not ended by the deadline of those who have not
   REQUIRE(host.run_until([&] { return silent.over(); }));
   CHECK_FALSE(guest.over());
   CHECK(host.mesh.is_up(guest.id));
+  REQUIRE(host.owner.broke_rules.size() == 1);
+  CHECK(host.owner.broke_rules.front() == std::pair(silent.id, std::string("no Hello within 1 s")));
 }
 
 TEST_CASE("Connections without a word make room for newer ones, the oldest first", "[p2pd]") {
