@@ -5,6 +5,7 @@
 #include <csignal>
 #include <random>
 
+#include "core/base/text.h"
 #include "io/disk/file_io.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
@@ -280,13 +281,7 @@ void Tracker::on_session_message(AgentSession& session, const proto::AgentMessag
       board_.on_body_piece(id, message.body());
       break;
     case Kind::kReport:
-      log_warn(
-          "agents", "a node was reported by another one",
-          {{"reporter", node->record.name()},
-           {"about", message.report().node_id()},
-           {"chunk",
-            message.report().content_id().empty() ? "-" : std::to_string(message.report().chunk())},
-           {"reason", message.report().reason()}});
+      note_report(*node, message.report());
       break;
     case Kind::kRenew: {
       proto::TrackerMessage answer;
@@ -305,6 +300,19 @@ void Tracker::on_session_message(AgentSession& session, const proto::AgentMessag
     case Kind::KIND_NOT_SET:
       break;
   }
+}
+
+// Whoever reports is a node of the cluster, but what it says is no more than its word.
+void Tracker::note_report(const NodeEntry& reporter, const proto::PeerReport& report) const {
+  const auto about = NodeId::parse(report.node_id());
+  if (!about) return;
+  const std::string chunk = report.content_id().empty() ? "-" : std::to_string(report.chunk());
+  log_warn("agents", "a node was reported by another one",
+           {{"reporter", reporter.record.name()},
+            {"about", registry_.name_of(*about)},
+            {"id", about->str()},
+            {"chunk", chunk},
+            {"reason", printable(report.reason())}});
 }
 
 void Tracker::on_session_closed(AgentSession& session, const Error& why) {

@@ -68,6 +68,7 @@ class Tracker final : private AgentSession::Owner,
   void forget(AgentSession& session);
   void end_silent_sessions(Time now);
   void greet(AgentSession& session, const proto::AgentHello& hello);
+  void note_report(const NodeEntry& reporter, const proto::PeerReport& report) const;
 
   void on_session_open(AgentSession& session) override;
   void on_session_message(AgentSession& session, const proto::AgentMessage& message) override;
