@@ -104,10 +104,11 @@ void UploadSlots::on_peer_left(NodeId id) {
 std::vector<UploadSlots::Grant> UploadSlots::on_space_closed(const SpaceKey& space) {
   std::vector<Grant> refused;
   for (auto& [id, peer] : peers_) {
-    std::erase_if(peer.queue, [&](const Request& request) {
+    // Captured by other names: clang 14 does not capture structured bindings.
+    std::erase_if(peer.queue, [&, &asker = peer, asker_id = id](const Request& request) {
       if (request.space != space) return false;
-      peer.queued_bytes -= request.range.length;
-      refused.push_back({id, request.space, request.range});
+      asker.queued_bytes -= request.range.length;
+      refused.push_back({asker_id, request.space, request.range});
       return true;
     });
     queue_changed(id, peer);
