@@ -22,6 +22,8 @@ constexpr std::uint64_t kSize = kChunks * std::uint64_t{kMinChunkBytes} - 12'345
 // Beyond the frames of the protocol: steps of the world around the connection.
 constexpr std::uint8_t kTimePasses = 200;
 constexpr std::uint8_t kConnectsAgain = 201;
+// A flag of DATA: the chunk is the number of a request instead.
+constexpr std::uint8_t kAnswers = 4;
 
 NodeId node(std::uint8_t name) {
   NodeId id;
@@ -78,6 +80,7 @@ class Neighbourhood {
   void disconnect() {
     if (connected_) download_.on_peer_left(kHostile, now_);
     connected_ = false;
+    asked_.clear();
   }
 
   void hear(const FrameHeader& header, Bytes body) {
@@ -100,8 +103,24 @@ class Neighbourhood {
     } else if (header.type == FrameType::data) {
       // The payload is of no matter here: twelve bytes say what it would be.
       const auto range = decode_range(body);
-      if (range && range->offset % kBlockBytes == 0) data(*range, header.flags & 1);
+      if (!range) return;
+      const bool wrong = header.flags & 1;
+      if (header.flags & kAnswers) return answer(range->chunk.value, range->length, wrong);
+      if (range->offset % kBlockBytes == 0) data(*range, wrong);
     }
+  }
+
+  // What it was asked for, or the first bytes of it: a mutation would seldom guess what that is.
+  void answer(std::uint32_t which, std::uint32_t length, bool wrong) {
+    if (asked_.empty()) return;
+    const auto request = asked_.begin() + which % asked_.size();
+    ChunkRange piece = *request;
+    if (piece.offset % kBlockBytes != 0) return;
+    piece.length = std::min(piece.length, length);
+    request->offset += piece.length;
+    request->length -= piece.length;
+    if (request->length == 0) asked_.erase(request);
+    data(piece, wrong);
   }
 
   void data(const ChunkRange& range, bool wrong) {
@@ -152,17 +171,17 @@ class Neighbourhood {
     for (const Download::Effect& effect : download_.take_effects()) {
       if (const auto* request = std::get_if<Download::SendRequest>(&effect)) {
         P2P_CHECK(request->range.end() <= space_.size_of(request->range.chunk));
-        if (request->peer == kHonest) owed_.push_back(request->range);
+        (request->peer == kHonest ? owed_ : asked_).push_back(request->range);
       } else if (const auto* cancel = std::get_if<Download::SendCancel>(&effect)) {
-        if (cancel->peer != kHonest) continue;
         const ChunkRange& range = cancel->range;
-        std::erase_if(owed_, [&](const ChunkRange& owed) {
+        std::erase_if(cancel->peer == kHonest ? owed_ : asked_, [&](const ChunkRange& owed) {
           return owed.chunk == range.chunk && owed.offset >= range.offset &&
                  owed.offset < range.end();
         });
       } else if (const auto* drop = std::get_if<Download::DropPeer>(&effect)) {
         P2P_CHECK(drop->peer == kHostile);
         connected_ = false;
+        asked_.clear();
       }
     }
     download_.check_invariants();
@@ -172,7 +191,8 @@ class Neighbourhood {
   Download download_{space_, DownloadSettings{}, Rng(1)};
   Time now_{std::chrono::seconds(1)};
   bool connected_ = false;
-  std::deque<ChunkRange> owed_;  // by the honest one
+  std::deque<ChunkRange> owed_;   // by the honest one
+  std::deque<ChunkRange> asked_;  // of the hostile one
   std::map<std::uint32_t, std::set<std::uint32_t>> wrong_blocks_;
 };
 
@@ -209,13 +229,20 @@ std::vector<std::string> seeds() {
       gives += frame(FrameType::data, range(chunk, at, 65536), chunk == 2);
     }
   }
+  std::string answers;
+  for (std::uint32_t i = 0; i < 8; ++i) {
+    answers += frame(FrameType::data, range(i, 0, 65536), kAnswers | (i == 5));
+  }
+  std::string a_second;
+  for (int i = 0; i < 77; ++i) a_second += frame(kTimePasses, "", 3);
   std::string stalls = have;
   for (int i = 0; i < 40; ++i) stalls += frame(kTimePasses, "", 255);
-  return {gives,
-          stalls,
+  return {gives, stalls,
           have + frame(FrameType::cancel, range(0, 0, 65536), kBusy) + frame(kConnectsAgain),
           have + frame(FrameType::data, range(1, 0, 16384)) + frame(kTimePasses, "", 200) + have,
-          have + frame(FrameType::data, range(1, 0, 1)) + stalls,
+          // Once, the rest of this block was then asked of the honest one.
+          have + frame(FrameType::data, range(0, 0, 1), kAnswers) + a_second,
+          have + answers + frame(kTimePasses, "", 100) + answers,
           frame(FrameType::offer, encode_offer({3, 1000})) +
               frame(FrameType::offer, encode_offer({Offer::kAllOut, 1000})) + gives};
 }
