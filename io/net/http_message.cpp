@@ -56,18 +56,14 @@ std::string percent_encode(std::string_view text) {
 Result<std::string> percent_decode(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    std::uint8_t byte = 0;
-    if (!from_hex(text.substr(i + 1, 2), &byte, 1)) {
+    std::uint8_t byte = static_cast<std::uint8_t>(text[i]);
+    if (text[i] == '%' && !from_hex(text.substr(i + 1, 2), &byte, 1)) {
       return Error{Errc::invalid_argument,
                    quoted(text) + " holds a '%' without two hexadecimal digits: write it as %25"};
     }
     if (byte == 0) return Error{Errc::invalid_argument, quoted(text) + " holds a NUL (%00)"};
+    if (text[i] == '%') i += 2;
     out += static_cast<char>(byte);
-    i += 2;
   }
   return out;
 }

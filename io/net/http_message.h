@@ -27,7 +27,7 @@ struct HttpResponse {
 
 // Every byte but letters, digits and "-._~" as %XX: for one part of a path or one query value.
 std::string percent_encode(std::string_view text);
-// invalid_argument: a '%' without two hexadecimal digits, or one that stands for a NUL.
+// invalid_argument: a '%' without two hexadecimal digits, or a NUL, written as it is or as %00.
 Result<std::string> percent_decode(std::string_view text);
 
 // Sets path and query from target. invalid_argument: not in origin form ("/..."), a bad escape, or

@@ -45,7 +45,8 @@ void run_http(Bytes input) {
 }
 
 std::vector<std::string> http_seeds() {
-  return {"/v1/files/a%2Fb?limit=5&x=%20", "/v1/jobs/j1/watch"};
+  return {"/v1/files/a%2Fb?limit=5&x=%20", "/v1/jobs/j1/watch",
+          std::string("/a\0b", 4)};  // was taken, and %00 was not
 }
 
 void run_json(Bytes input) {

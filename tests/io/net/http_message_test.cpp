@@ -44,6 +44,15 @@ TEST_CASE("What is percent-encoded decodes to the same bytes") {
   CHECK(*decoded == every_byte);
 }
 
+TEST_CASE("A NUL is refused, however it is written") {
+  for (const std::string& text :
+       {std::string("%00"), std::string(1, '\0'), std::string("a\0b", 3)}) {
+    const Result<std::string> decoded = percent_decode(text);
+    REQUIRE_FALSE(decoded);
+    CHECK(decoded.error().code == Errc::invalid_argument);
+  }
+}
+
 TEST_CASE("An error body is JSON whatever the detail holds") {
   CHECK(error_body({Errc::not_found, "no \"a\\b\"\n\xff here"}) ==
         R"({"error":{"code":"not_found","detail":"no \"a\\b\"?? here"}})");
