@@ -41,12 +41,22 @@ std::vector<NodeId> Swarm::Pool::draw(std::size_t count, NodeId not_this, Rng& r
 }
 
 void Swarm::on_holder(NodeId node, Holder holder) {
+  away_.erase(node);
   holders_[node] = std::move(holder);
   settle(node);
 }
 
 void Swarm::on_gone(NodeId node) {
+  away_.erase(node);
   if (holders_.erase(node) > 0) settle(node);
+}
+
+void Swarm::on_node_offline(NodeId node) {
+  const auto held = holders_.find(node);
+  if (held == holders_.end()) return;
+  if (held->second.complete) away_.insert(node);
+  holders_.erase(held);
+  settle(node);
 }
 
 void Swarm::on_wants(NodeId node) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -33,11 +34,13 @@ struct HandoutRules {
 class Swarm {
  public:
   void on_holder(NodeId node, Holder holder);
+  // It holds nothing (any more).
   void on_gone(NodeId node);
   void on_wants(NodeId node);
   void on_wants_no_more(NodeId node);
   // The node is unreachable: it holds nothing as far as others are concerned, but may still want.
-  void on_node_offline(NodeId node) { on_gone(node); }
+  // One that held all of it is remembered as away until it says again what it holds.
+  void on_node_offline(NodeId node);
   // The labels dc and rack as one text, such as "dc1/r07"; empty: none. Before or after the node
   // becomes a member.
   void on_rack(NodeId node, const std::string& rack);
@@ -51,11 +54,13 @@ class Swarm {
   std::vector<Member> handout(NodeId node, const HandoutRules& rules, Rng& rng) const;
 
   const std::map<NodeId, Holder>& holders() const { return holders_; }
+  // Held all of it when they were last heard of.
+  const std::set<NodeId>& away() const { return away_; }
   std::size_t seeds() const { return seeds_.size(); }
   // Holders of everything that nothing is pushed to, by id, at most `most`.
   std::vector<NodeId> sources(std::size_t most) const;
   bool has_seed() const { return !seeds_.empty(); }
-  bool empty() const { return holders_.empty() && wants_.empty(); }
+  bool empty() const { return holders_.empty() && wants_.empty() && away_.empty(); }
 
  private:
   // Members in no order, so that one can be drawn, found and removed at once.
@@ -77,6 +82,7 @@ class Swarm {
   void settle(NodeId node);
 
   std::map<NodeId, Holder> holders_;  // online ones
+  std::set<NodeId> away_;
   Pool wants_;
   Pool seeds_;
   Pool others_;  // members that are not seeds

@@ -60,6 +60,31 @@ TEST_CASE("A receiver that has not begun holds nothing", "[core][swarm]") {
       {{node('a'), true, true}, {node('b'), true, true}, {node('c'), false, false}}));
 }
 
+TEST_CASE("A receiver that was away must speak again before anything is lost", "[core][swarm]") {
+  SourceLoss loss = lost(3, 1);
+  loss.on_receiver_away(node('b'));
+  CHECK_FALSE(loss.is_lost(kStart + seconds(60), false, kTwo));
+  loss.on_report(node('b'), 1, kStart + seconds(60));
+  CHECK_FALSE(loss.is_lost(kStart + seconds(64), false, kTwo));
+  CHECK(loss.is_lost(kStart + seconds(65), false, kTwo));
+}
+
+TEST_CASE("What a receiver that was away says may be that it lacks nothing", "[core][swarm]") {
+  SourceLoss loss = lost(3, 1);
+  loss.on_receiver_away(node('b'));
+  loss.on_report(node('b'), 0, kStart + seconds(60));
+  CHECK_FALSE(loss.is_lost(kStart + seconds(90), false, kTwo));
+}
+
+TEST_CASE("What nobody has begun to receive is lost with its only source", "[core][swarm]") {
+  SourceLoss loss{SourceLossRules{}};
+  loss.on_source_lost(kStart);
+  const Receivers waiting{{node('a'), false, true}, {node('b'), false, false}};
+  CHECK_FALSE(loss.is_lost(kStart + seconds(4), false, waiting));
+  CHECK(loss.is_lost(kStart + seconds(5), false, waiting));
+  CHECK_FALSE(loss.is_lost(kStart + seconds(5), true, waiting));
+}
+
 TEST_CASE("While nobody receives, nothing is said to be lost", "[core][swarm]") {
   CHECK_FALSE(lost(3, 1).is_lost(kStart + seconds(60), false, {}));
 }

@@ -125,6 +125,20 @@ TEST_CASE("A node that is gone is not handed out, one that went offline holds no
   swarm.on_node_offline(node(2));
   CHECK_FALSE(swarm.has_seed());
   CHECK(swarm.holders().empty());
+  CHECK(handout(swarm, 9).empty());
+}
+
+TEST_CASE("Who held all of it is away until it says again what it holds", "[core][swarm]") {
+  Swarm swarm = swarm_of(2, 1, 0);
+  for (const NodeId id : {node(1), node(2), node(101)}) swarm.on_node_offline(id);
+  CHECK(swarm.away() == std::set<NodeId>{node(1), node(2)});
+  swarm.on_holder(node(1), {true, 100, "/srv/a"});
+  CHECK(swarm.away() == std::set<NodeId>{node(2)});
+  CHECK(swarm.has_seed());
+  CHECK_FALSE(swarm.empty());
+  swarm.on_gone(node(2));
+  swarm.on_gone(node(1));
+  CHECK(swarm.away().empty());
   CHECK(swarm.empty());
 }
 
