@@ -13,6 +13,7 @@ namespace {
 constexpr std::string_view kFilePrefix = "file/";
 constexpr std::string_view kContentPrefix = "content/";
 constexpr std::size_t kMaxStoredBody = 80 * 1024 * 1024;
+constexpr int kMaxPublishers = 16;
 
 std::string plain_name(const FileName& name) {
   return name.domain + "/" + name.name;
@@ -114,14 +115,38 @@ void Catalogue::publish(const FileName& name, const proto::ContentRecord& conten
 void Catalogue::add_content(const proto::ContentRecord& content, StateBatch& batch) {
   const auto id = ContentId::from_raw(content.content_id());
   P2P_CHECK(id.has_value());
-  if (!contents_.emplace(*id, content).second) return;
-  batch.put(content_key(*id), content.SerializeAsString());
+  const auto [known, is_new] = contents_.emplace(*id, content);
+  auto& publishers = *known->second.mutable_publishers();
+  bool changed = is_new;
+  for (const std::string& node : content.publishers()) {
+    if (!publishers.empty() && *publishers.rbegin() == node) continue;
+    publishers.erase(std::remove(publishers.begin(), publishers.end(), node), publishers.end());
+    *publishers.Add() = node;
+    if (publishers.size() > kMaxPublishers) publishers.erase(publishers.begin());
+    changed = true;
+  }
+  if (changed) batch.put(content_key(*id), known->second.SerializeAsString());
 }
 
 void Catalogue::withdraw(const ContentId& id, const std::string& why, StateBatch& batch) {
+  set_withdrawn(id, why, batch);
+}
+
+void Catalogue::restore(const ContentId& id, StateBatch& batch) {
+  set_withdrawn(id, "", batch);
+}
+
+void Catalogue::set_withdrawn(const ContentId& id, const std::string& why, StateBatch& batch) {
+  const auto content = contents_.find(id);
+  // The first reason stays.
+  const auto changes = [&](const std::string& now) { return now.empty() != why.empty(); };
+  if (content != contents_.end() && changes(content->second.withdrawn())) {
+    content->second.set_withdrawn(why);
+    batch.put(content_key(id), content->second.SerializeAsString());
+  }
   for (auto& [name, versions] : names_) {
     for (auto& [version, file] : versions) {
-      if (file.content_id() != id.digest.view() || !file.withdrawn().empty()) continue;
+      if (file.content_id() != id.digest.view() || !changes(file.withdrawn())) continue;
       file.set_withdrawn(why);
       batch.put(file_key(file), file.SerializeAsString());
     }

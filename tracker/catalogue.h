@@ -30,14 +30,18 @@ class Catalogue {
   void release(const FileName& reserved);
   void publish(const FileName& name, const proto::ContentRecord& content,
                const std::string& published_by, WallTime now, StateBatch& batch);
+  // Of a content that is known already only its publishers are taken over; the latest 16 are kept.
   void add_content(const proto::ContentRecord& content, StateBatch& batch);
 
-  // Every version with this content can be had from nobody any more.
+  // The content, and with it every version of it, can be had from nobody any more.
   void withdraw(const ContentId& id, const std::string& why, StateBatch& batch);
+  // Somebody has it whole again.
+  void restore(const ContentId& id, StateBatch& batch);
 
   // "latest" or no version: the last published that is not withdrawn, or the last of all.
   const proto::FileRecord* find(const FileName& name) const;
   const proto::ContentRecord* content(const ContentId& id) const;
+  const std::map<ContentId, proto::ContentRecord>& contents() const { return contents_; }
   bool is_latest(const proto::FileRecord& file) const;
   // The newest name of a content; nothing when it has none.
   const proto::FileRecord* name_of(const ContentId& id) const;
@@ -52,6 +56,7 @@ class Catalogue {
  private:
   using Versions = std::map<std::string, proto::FileRecord>;  // by version
 
+  void set_withdrawn(const ContentId& id, const std::string& why, StateBatch& batch);
   std::string manifest_path(const ContentId& id, std::string_view suffix) const;
 
   std::string folder_;

@@ -92,6 +92,7 @@ Status JobBoard::load(StateStore& store, WallTime now) {
     }
     jobs_.emplace(id, std::move(job));
   }
+  arm_what_removed_nodes_had();
   return {};
 }
 
@@ -206,6 +207,8 @@ void JobBoard::on_agent_online(NodeId node, WallTime now) {
 
 void JobBoard::on_agent_offline(NodeId node, WallTime now) {
   for (auto& [content, swarm] : swarms_) swarm.on_node_offline(node);
+  for (auto& [content, lost] : lost_) lost.rule.on_receiver_away(node);
+  announced_.erase(node);
   std::erase_if(bodies_, [&](const auto& entry) { return entry.first.first == node; });
   std::vector<ContentId> fewer;
   for (const auto& [content, seeds] : seeds_told_) {
@@ -216,6 +219,7 @@ void JobBoard::on_agent_offline(NodeId node, WallTime now) {
     if (job.finished()) continue;
     if (job.source) job.source->on_node_offline(node, now);
     if (job.targets) job.targets->on_node_offline(node, now);
+    job.lacking.erase(node);
     job.changed = true;
   }
 }
@@ -233,7 +237,7 @@ void JobBoard::on_task_update(NodeId node, const proto::TaskUpdate& update, Wall
   if (found == jobs_.end() || found->second.finished()) return;
   BoardJob& job = found->second;
   meter(job, node, update.bytes_done(), monotonic_now());
-  note_lacking(job, node, update.chunks_without_holder());
+  note_lacking(job, node, update);
   job.changed = true;
   if (job.record.state() == kPreparing && job.source && job.source->index_of(node)) {
     if (report.state == TaskState::succeeded) {

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "core/swarm/source_loss.h"
 #include "core/swarm/swarm.h"
 #include "io/disk/disk_pool.h"
+#include "io/runtime/wall_clock.h"
 #include "proto/api.pb.h"
 #include "proto/control.pb.h"
 #include "proto/records.pb.h"
@@ -44,6 +46,7 @@ struct BoardJob {
     double rate = 0;
   };
   std::map<NodeId, Meter> meters;
+  std::set<NodeId> lacking;  // receivers that are online and miss what no peer of theirs has
   std::map<NodeId, std::uint64_t> uploads_before;  // what others had sent of the content before
   // Bytes that the source sent, once the job has ended and the last reports are in: another push of
   // the same content must not count for this one.
@@ -97,6 +100,8 @@ class JobBoard {
   const Swarm* swarm_of(const ContentId& id) const;
   std::size_t running() const;
   std::uint64_t source_bytes_sent(const BoardJob& job) const;
+  // For whom a job waits that can go on only when a node is back; empty: for nobody.
+  std::string waits_for(const BoardJob& job) const;
 
   // Called with the job on changes, at most four times a second, and at once when it has finished.
   using Watcher = std::function<void(const BoardJob&)>;
@@ -124,14 +129,24 @@ class JobBoard {
   void on_manifest_stored(JobId id, NodeId node, TaskReport report, proto::ContentRecord content,
                           Status stored);
   void finish(BoardJob& job, WallTime now);
-  void on_source_lost(NodeId node, const ContentId& content, const proto::Holding& holding);
-  void note_lacking(const BoardJob& job, NodeId node, std::uint32_t chunks_without_holder);
-  void note_source_removed(const BoardJob& job, NodeId node);
+  void on_source_lost(NodeId node, const ContentId& content, const std::string& what,
+                      const std::string& path);
+  void on_whole_holder(NodeId node, const ContentId& content);
+  void on_announced(NodeId node);
+  void note_lacking(BoardJob& job, NodeId node, const proto::TaskUpdate& update);
+  void note_removed_holder(NodeId node);
+  void arm_what_removed_nodes_had();
   void withdraw_what_is_lost(WallTime now);
   void withdraw(const ContentId& content, const std::string& why, WallTime now);
   bool is_wanted(const ContentId& content) const;
   void stand(Swarm& swarm, NodeId node) const;
   void tell_seeds(const ContentId& content, std::optional<NodeId> anew = {});
+  std::vector<SourceLoss::Receiver> receivers_of(const ContentId& content) const;
+  std::vector<NodeId> holders_away(const ContentId& content) const;
+  bool may_hold_whole(NodeId node, const ContentId& content) const;
+  std::string why_lost(const ContentId& content) const;
+  std::string shown_name(const ContentId& content) const;
+  bool has_just_started() const;
   std::size_t seeds_of(const ContentId& content) const;
   static bool is_over(const BoardJob& job, NodeId node);
   void meter(BoardJob& job, NodeId node, std::uint64_t bytes, Time now);
@@ -155,8 +170,12 @@ class JobBoard {
   struct Lost {
     SourceLoss rule;
     std::string why;
+    std::set<NodeId> publishers;  // those of them that were lost
   };
-  std::map<ContentId, Lost> lost_;  // contents of which a holder was lost
+  // Contents of which a whole holder was lost and that were not withdrawn since.
+  std::map<ContentId, Lost> lost_;
+  std::set<NodeId> announced_;  // have said all that they hold since they connected
+  Time started_ = monotonic_now();
   std::map<std::pair<NodeId, ContentId>, std::string> bodies_;  // arriving in pieces
   struct Upload {
     std::uint64_t last_report = 0;

@@ -1,5 +1,6 @@
 // The part of the board that withdraws what can be had from nobody any more, and ends what removed
 // nodes had to do.
+#include <algorithm>
 #include <utility>
 
 #include "io/log/log.h"
@@ -10,19 +11,78 @@ namespace p2p {
 namespace {
 
 constexpr const char* kNodeRemoved = "the node was removed from the cluster";
+constexpr const char* kHolderRemoved = "gone with a node that was removed from the cluster";
+
+bool has_published(const proto::ContentRecord& content, NodeId node) {
+  const auto& publishers = content.publishers();
+  return std::find(publishers.begin(), publishers.end(), node.str()) != publishers.end();
+}
 
 }  // namespace
 
-// A node that held the content whole says that its file is another one now, or gone.
-void JobBoard::on_source_lost(NodeId node, const ContentId& content,
-                              const proto::Holding& holding) {
-  const std::string name = registry_.name_of(node);
-  Lost& lost = lost_.try_emplace(content, Lost{SourceLoss(loss_rules_), ""}).first->second;
+// A node that held the content whole does not any more. `what` became of it, and at which `path`.
+void JobBoard::on_source_lost(NodeId node, const ContentId& content, const std::string& what,
+                              const std::string& path) {
+  const bool was_whole = may_hold_whole(node, content);
+  if (const auto swarm = swarms_.find(content); swarm != swarms_.end()) {
+    swarm->second.on_gone(node);
+  }
+  const auto* record = catalogue_.content(content);
+  if (record == nullptr || !record->withdrawn().empty()) return;
+  const auto [found, first] = lost_.try_emplace(content, Lost{SourceLoss(loss_rules_), "", {}});
+  Lost& lost = found->second;
+  const bool published = has_published(*record, node);
+  // An agent says so each time that it connects, because a tracker may have forgotten.
+  const bool news = published ? lost.publishers.insert(node).second : first || was_whole;
+  if (!news) return;
+  if (published || first) {
+    lost.why = what + " (" + registry_.name_of(node) + (path.empty() ? "" : ":" + path) + ")";
+  }
   lost.rule.on_source_lost(monotonic_now());
-  lost.why = (holding.changed() ? "changed at the source (" : "gone from the source (") + name +
-             ":" + holding.path() + ")";
+  if (receivers_of(content).empty()) return;
   log_warn("swarm", "a holder is lost",
            {{"content", content.short_hex()}, {"why", lost.why}, {"holders", seeds_of(content)}});
+}
+
+// What was withdrawn for want of one can be pushed again.
+void JobBoard::on_whole_holder(NodeId node, const ContentId& content) {
+  if (const auto lost = lost_.find(content); lost != lost_.end()) {
+    lost->second.publishers.erase(node);
+    if (lost->second.publishers.empty()) lost_.erase(lost);
+  }
+  const auto* record = catalogue_.content(content);
+  if (record == nullptr || record->withdrawn().empty()) return;
+  log_info("swarm", "content is here again",
+           {{"content", content.short_hex()}, {"node", registry_.name_of(node)}});
+  StateBatch batch;
+  catalogue_.restore(content, batch);
+  journal_.commit(std::move(batch));
+}
+
+// The node has said everything that it holds: what it had before and did not name, it has no more.
+void JobBoard::on_announced(NodeId node) {
+  announced_.insert(node);
+  for (auto& [content, swarm] : swarms_) {
+    if (!swarm.away().contains(node)) continue;
+    on_source_lost(node, content, "gone from the source", "");
+    swarm.on_gone(node);
+  }
+  for (const auto& [id, job] : jobs_) {
+    if (job.finished() || !job.targets) continue;
+    const ContentId content = content_of(job);
+    const auto* record = catalogue_.content(content);
+    if (record == nullptr) continue;
+    if (!has_published(*record, node) || may_hold_whole(node, content)) continue;
+    on_source_lost(node, content, "gone from the source", "");
+  }
+}
+
+// It says that it has all of it, or said so when it was last connected.
+bool JobBoard::may_hold_whole(NodeId node, const ContentId& content) const {
+  const Swarm* swarm = swarm_of(content);
+  if (swarm == nullptr) return false;
+  const auto held = swarm->holders().find(node);
+  return swarm->away().contains(node) || (held != swarm->holders().end() && held->second.complete);
 }
 
 std::size_t JobBoard::seeds_of(const ContentId& content) const {
@@ -30,36 +90,95 @@ std::size_t JobBoard::seeds_of(const ContentId& content) const {
   return swarm == nullptr ? 0 : swarm->seeds();
 }
 
-// What a receiver says of a content whose source was lost.
-void JobBoard::note_lacking(const BoardJob& job, NodeId node, std::uint32_t chunks_without_holder) {
-  if (lost_.empty() || !job.targets) return;
+// Nodes that may have all of the content when they are back.
+std::vector<NodeId> JobBoard::holders_away(const ContentId& content) const {
+  std::set<NodeId> away;
+  if (const Swarm* swarm = swarm_of(content)) away = swarm->away();
+  const auto* record = catalogue_.content(content);
+  const auto lost = lost_.find(content);
+  for (int i = 0; record != nullptr && i < record->publishers_size(); ++i) {
+    const auto node = NodeId::parse(record->publishers(i));
+    if (!node || std::as_const(registry_).find(*node) == nullptr) continue;
+    if (announced_.contains(*node)) continue;
+    if (lost != lost_.end() && lost->second.publishers.contains(*node)) continue;
+    away.insert(*node);
+  }
+  return {away.begin(), away.end()};
+}
+
+std::string JobBoard::waits_for(const BoardJob& job) const {
+  if (job.finished() || !job.targets || job.lacking.empty()) return {};
+  const ContentId content = content_of(job);
+  if (seeds_of(content) > 0) return {};
+  const std::vector<NodeId> away = holders_away(content);
+  if (away.empty()) return {};
+  constexpr std::size_t kNamed = 3;
+  std::string names;
+  for (std::size_t i = 0; i < std::min(kNamed, away.size()); ++i) {
+    names += (i == 0 ? "" : " or ") + registry_.name_of(away[i]);
+  }
+  if (away.size() > kNamed) names += " or " + std::to_string(away.size() - kNamed) + " others";
+  return "waits for " + names + ": offline, and nobody else has what is missing";
+}
+
+// What a receiver says of its missing chunks.
+void JobBoard::note_lacking(BoardJob& job, NodeId node, const proto::TaskUpdate& update) {
+  if (!job.targets || task_state_from(update.state()) != TaskState::running) return;
+  const std::uint32_t chunks = update.chunks_without_holder();
+  if (chunks > 0) {
+    job.lacking.insert(node);
+  } else {
+    job.lacking.erase(node);
+  }
   const auto lost = lost_.find(content_of(job));
-  if (lost == lost_.end()) return;
-  lost->second.rule.on_report(node, chunks_without_holder, monotonic_now());
+  if (lost != lost_.end()) lost->second.rule.on_report(node, chunks, monotonic_now());
+}
+
+std::vector<SourceLoss::Receiver> JobBoard::receivers_of(const ContentId& content) const {
+  std::vector<SourceLoss::Receiver> receivers;
+  for (const auto& [id, job] : jobs_) {
+    if (job.finished() || !job.targets || content_of(job) != content) continue;
+    for (const TaskStatus& task : job.targets->tasks()) {
+      if (is_final(task.state)) continue;
+      receivers.push_back(
+          {task.node, task.state != TaskState::queued, job.targets->is_online(task.node)});
+    }
+  }
+  return receivers;
+}
+
+bool JobBoard::has_just_started() const {
+  return monotonic_now() - started_ < loss_rules_.after_start;
+}
+
+// Why a push of the content cannot begin; empty: it can.
+std::string JobBoard::why_lost(const ContentId& content) const {
+  const auto lost = lost_.find(content);
+  if (lost == lost_.end() || has_just_started() || seeds_of(content) > 0) return {};
+  if (!holders_away(content).empty() || !receivers_of(content).empty()) return {};
+  return lost->second.why;
+}
+
+std::string JobBoard::shown_name(const ContentId& content) const {
+  const auto* file = catalogue_.name_of(content);
+  if (file == nullptr) return "content " + content.short_hex();
+  return file->domain() + "/" + file->name() + "@" + file->version();
 }
 
 void JobBoard::withdraw_what_is_lost(WallTime now) {
-  for (auto lost = lost_.begin(); lost != lost_.end();) {
-    const ContentId content = lost->first;
-    std::vector<SourceLoss::Receiver> receivers;
-    for (const auto& [id, job] : jobs_) {
-      if (job.finished() || !job.targets || content_of(job) != content) continue;
-      for (const TaskStatus& task : job.targets->tasks()) {
-        if (is_final(task.state)) continue;
-        receivers.push_back(
-            {task.node, task.state == TaskState::running, job.targets->is_online(task.node)});
-      }
-    }
-    const bool held_whole = seeds_of(content) > 0;
-    if (lost->second.rule.is_lost(monotonic_now(), held_whole, receivers)) {
-      withdraw(content, "withdrawn: " + lost->second.why + "; publish it again", now);
-      lost = lost_.erase(lost);
-    } else if (receivers.empty() || held_whole) {
-      // Everybody has it, or somebody has it whole: nobody lacks anything.
-      lost = lost_.erase(lost);
-    } else {
-      ++lost;
-    }
+  if (has_just_started()) return;
+  std::set<ContentId> wanted;
+  for (const auto& [id, job] : jobs_) {
+    if (!lost_.empty() && !job.finished() && job.targets) wanted.insert(content_of(job));
+  }
+  for (const ContentId& content : wanted) {
+    const auto lost = lost_.find(content);
+    if (lost == lost_.end()) continue;
+    const bool may_be_had = seeds_of(content) > 0 || !holders_away(content).empty();
+    if (!lost->second.rule.is_lost(monotonic_now(), may_be_had, receivers_of(content))) continue;
+    const std::string why = lost->second.why;
+    lost_.erase(lost);
+    withdraw(content, "withdrawn: " + why + "; publish it again", now);
   }
 }
 
@@ -68,9 +187,10 @@ void JobBoard::withdraw(const ContentId& content, const std::string& why, WallTi
   StateBatch batch;
   catalogue_.withdraw(content, why, batch);
   if (!batch.changes.empty()) journal_.commit(std::move(batch));
+  const std::string said = shown_name(content) + " was " + why;
   for (auto& [id, job] : jobs_) {
     if (job.finished() || !job.targets || content_of(job) != content) continue;
-    job.targets->on_impossible(why, now);
+    job.targets->on_impossible(said, now);
     perform(job, now);
   }
 }
@@ -88,6 +208,7 @@ void JobBoard::fail_removed(BoardJob& job, WallTime now) {
 
 std::uint32_t JobBoard::on_node_removed(NodeId node, WallTime now) {
   std::uint32_t failed = 0;
+  note_removed_holder(node);
   for (auto& [id, job] : jobs_) {
     if (job.finished()) continue;
     bool concerned = false;
@@ -98,7 +219,6 @@ std::uint32_t JobBoard::on_node_removed(NodeId node, WallTime now) {
       concerned = true;
     }
     failed += concerned ? 1 : 0;
-    if (job.targets) note_source_removed(job, node);
     if (concerned && job.stored) perform(job, now);
   }
   for (auto& [content, swarm] : swarms_) {
@@ -111,15 +231,23 @@ std::uint32_t JobBoard::on_node_removed(NodeId node, WallTime now) {
 }
 
 // Receivers that wait for what only this node had must not wait for ever.
-void JobBoard::note_source_removed(const BoardJob& job, NodeId node) {
-  const ContentId content = content_of(job);
-  const Swarm* swarm = swarm_of(content);
-  if (swarm == nullptr) return;
-  const auto holder = swarm->holders().find(node);
-  if (holder == swarm->holders().end() || !holder->second.complete) return;
-  proto::Holding holding;
-  holding.set_path(holder->second.path);
-  on_source_lost(node, content, holding);
+void JobBoard::note_removed_holder(NodeId node) {
+  for (const auto& [content, record] : catalogue_.contents()) {
+    const bool had = has_published(record, node) || may_hold_whole(node, content);
+    if (had) on_source_lost(node, content, kHolderRemoved, "");
+  }
+}
+
+// The same at the start: removals are remembered, what they meant for contents is not.
+void JobBoard::arm_what_removed_nodes_had() {
+  for (const auto& [content, record] : catalogue_.contents()) {
+    for (const std::string& publisher : record.publishers()) {
+      const auto node = NodeId::parse(publisher);
+      if (node && std::as_const(registry_).find(*node) == nullptr) {
+        on_source_lost(*node, content, kHolderRemoved, "");
+      }
+    }
+  }
 }
 
 }  // namespace p2p

@@ -90,6 +90,14 @@ Status JobBoard::plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now
     }
     if (content == nullptr) return Catalogue::unknown_file(spec.source());
     record.set_content_id(content->content_id());
+    const ContentId id = content_of(plan.job);
+    if (!content->withdrawn().empty()) {
+      return Error{Errc::unavailable, shown_name(id) + " was " + content->withdrawn()};
+    }
+    if (const std::string why = why_lost(id); !why.empty()) {
+      return Error{Errc::unavailable,
+                   shown_name(id) + " can be had from nobody: " + why + "; publish it again"};
+    }
     base_name = content->original_name();
   }
 

@@ -98,6 +98,7 @@ void JobBoard::on_manifest_stored(JobId id, NodeId node, TaskReport report,
     job.source->on_report(node, report, now);
     return perform(job, now);
   }
+  content.add_publishers(node.str());
   StateBatch batch;
   if (job.reserved) {
     const NodeEntry* publisher = registry_.find(node);
@@ -109,6 +110,13 @@ void JobBoard::on_manifest_stored(JobId id, NodeId node, TaskReport report,
   }
   job.record.set_content_id(content.content_id());
   put_job(job.record, batch);
+  // The node said that it holds it before anybody here knew the content.
+  const ContentId content_id = content_of(job);
+  const NodeEntry* holder = registry_.find(node);
+  if (holder != nullptr && holder->online) {
+    swarms_[content_id].on_holder(node, {true, content.total_bytes(), report.path});
+    on_whole_holder(node, content_id);
+  }
   journal_.commit(std::move(batch), [this, id, node, report](const Status& durable) {
     const auto again = jobs_.find(id);
     if (again == jobs_.end()) return;

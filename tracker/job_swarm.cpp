@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "core/model/place.h"
+#include "core/base/text.h"
+#include "core/model/destination.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
 #include "tracker/job_board.h"
@@ -125,26 +127,30 @@ void JobBoard::add_peers(const BoardJob&, NodeId node, std::vector<Swarm::Member
 }
 
 void JobBoard::on_holdings(NodeId node, const proto::Holdings& holdings) {
+  // What it held before counts as away until it has said everything.
   if (holdings.first()) {
-    for (auto& [content, swarm] : swarms_) swarm.on_gone(node);
+    for (auto& [content, swarm] : swarms_) swarm.on_node_offline(node);
   }
   for (const proto::Holding& holding : holdings.holdings()) {
     const auto content = ContentId::from_raw(holding.content_id());
-    if (!content) continue;
+    // Of a content that this tracker does not know nobody can ask for anything.
+    if (!content || catalogue_.content(*content) == nullptr) continue;
     Swarm& swarm = swarms_[*content];
     const auto before = swarm.holders().find(node);
     const bool news =
         holding.complete() && (before == swarm.holders().end() || !before->second.complete);
     if (holding.gone()) {
-      swarm.on_gone(node);
+      on_source_lost(node, *content,
+                     holding.changed() ? "changed at the source" : "gone from the source",
+                     std::string(utf8_prefix(holding.path(), kMaxPathBytes)));
       tell_seeds(*content);
-      on_source_lost(node, *content, holding);
       continue;
     }
     // Enough is enough: ten thousand nodes that land must not tell each other, one by one.
     const bool plenty = swarm.seeds() >= HandoutRules{}.seeds;
     stand(swarm, node);
     swarm.on_holder(node, {holding.complete(), holding.bytes(), holding.path()});
+    if (holding.complete()) on_whole_holder(node, *content);
     if (news && is_wanted(*content)) tell_seeds(*content, node);
     if (!news || plenty) continue;
     // A seed that came, or came back at another address: whoever wants the content hears of it.
@@ -160,6 +166,7 @@ void JobBoard::on_holdings(NodeId node, const proto::Holdings& holdings) {
       }
     }
   }
+  if (holdings.last()) on_announced(node);
 }
 
 void JobBoard::on_upload(NodeId node, const proto::UploadReport& report) {

@@ -95,7 +95,7 @@ proto::Job job_view(const BoardJob& job, const JobBoard& board, const Registry& 
   view.set_id(JobId{record.number()}.str());
   view.set_kind(record.kind());
   view.set_state(record.state());
-  view.set_detail(record.detail());
+  view.set_detail(record.detail().empty() ? board.waits_for(job) : record.detail());
   set_spec(job, registry, view);
   view.set_file_name(record.file_name());
   if (const auto content = ContentId::from_raw(record.content_id())) {

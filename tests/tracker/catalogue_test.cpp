@@ -41,7 +41,7 @@ struct Shelf {
     REQUIRE(store.apply(batch));
     return name.str();
   }
-  // How many names were withdrawn.
+  // How many records were changed: of the content, and of its names.
   std::size_t withdraw(const std::string& bytes, const std::string& why) {
     StateBatch batch;
     catalogue.withdraw(test::packed("a.img", bytes).content_id, why, batch);
@@ -169,7 +169,7 @@ TEST_CASE("Every name of a content is withdrawn with it, once, and a new name ca
   Shelf shelf;
   shelf.publish("images/base", "same");
   shelf.publish("images/copy", "same");
-  CHECK(shelf.withdraw("same", "withdrawn: first") == 2);
+  CHECK(shelf.withdraw("same", "withdrawn: first") == 3);
   CHECK(shelf.withdraw("same", "withdrawn: second") == 0);
   CHECK(shelf.withdraw("unknown", "withdrawn: third") == 0);
   CHECK(shelf.why_withdrawn("images/base@1") == "withdrawn: first");
@@ -177,6 +177,49 @@ TEST_CASE("Every name of a content is withdrawn with it, once, and a new name ca
   shelf.publish("images/base", "same");
   CHECK(shelf.why_withdrawn("images/base").empty());
   CHECK(shelf.version_at("images/base") == "2");
+}
+
+TEST_CASE("A content that is restored can be pushed by all its names, also after a restart",
+          "[tracker]") {
+  Shelf shelf;
+  const ContentId id = test::packed("a.img", "same").content_id;
+  shelf.publish("images/base", "same");
+  shelf.publish("images/copy", "same");
+  shelf.withdraw("same", "withdrawn: first");
+  CHECK(shelf.load().content(id)->withdrawn() == "withdrawn: first");
+  StateBatch batch;
+  shelf.catalogue.restore(id, batch);
+  CHECK(batch.changes.size() == 3);
+  REQUIRE(shelf.store.apply(std::exchange(batch, {})));
+  shelf.catalogue.restore(id, batch);
+  CHECK(batch.changes.empty());
+  shelf.catalogue = shelf.load();
+  CHECK(shelf.why_withdrawn("images/base").empty());
+  CHECK(shelf.why_withdrawn("images/copy").empty());
+  CHECK(shelf.catalogue.content(id)->withdrawn().empty());
+}
+
+TEST_CASE("The latest sixteen publishers of a content are known, each once", "[tracker]") {
+  Shelf shelf;
+  proto::ContentRecord content = test::content_record(test::packed("a.img", "same"), "a.img");
+  const auto publish = [&](const std::string& node) {
+    content.clear_publishers();
+    content.add_publishers(node);
+    StateBatch batch;
+    shelf.catalogue.add_content(content, batch);
+    if (!batch.changes.empty()) REQUIRE(shelf.store.apply(batch));
+    return batch.changes.size();
+  };
+  for (int i = 0; i < 20; ++i) CHECK(publish("n" + std::to_string(i)) == 1);
+  CHECK(publish("n19") == 0);
+  CHECK(publish("n10") == 1);
+  shelf.catalogue = shelf.load();
+  const auto& known =
+      shelf.catalogue.content(test::packed("a.img", "same").content_id)->publishers();
+  CHECK(known.size() == 16);
+  CHECK(*known.begin() == "n4");
+  CHECK(*known.rbegin() == "n10");
+  CHECK(std::count(known.begin(), known.end(), "n10") == 1);
 }
 
 TEST_CASE("A content is kept once, and named by its newest name", "[tracker]") {

@@ -1,8 +1,8 @@
-// What becomes of jobs, and of the version, when a source's file is not what it was any more.
+// What becomes of jobs when a source's file is not what it was any more, or the source is away.
 #include <string>
 #include <vector>
 
-#include "tests/tracker/board_fixture.h"
+#include "tests/tracker/loss_fixture.h"
 #include "tracker/job_board.h"
 
 namespace p2p {
@@ -10,51 +10,14 @@ namespace {
 
 using Catch::Contains;
 using test::Disk;
+using test::kAtOnce;
 using test::Process;
-using test::publish_base;
 using test::push_of;
+using test::Receivers;
 using test::say_holding;
-
-// How long receivers must lack something is the core's rule, and tested there.
-constexpr SourceLossRules kAtOnce{.settle = Duration{0}};
-
-// web1 and web2 receive images/base from a seed.
-struct Receivers : Process {
-  PackedManifest manifest = publish_base(*this);
-  JobId push;
-
-  explicit Receivers(Disk& disk_value, const SourceLossRules& rules = kAtOnce)
-      : Process(disk_value, rules) {
-    for (const char* name : {"seed", "web1", "web2"}) enrol_online(name);
-    say_holding(*this, "seed", manifest.content_id);
-    push = create(push_of("images/base", "web[1-2]"));
-    agents.take();
-  }
-  void lose(const std::string& name, bool changed = true) {
-    proto::Holdings holdings;
-    auto& holding = *holdings.add_holdings();
-    holding.set_content_id(std::string(manifest.content_id.digest.view()));
-    holding.set_path("/srv/base.img");
-    holding.set_gone(true);
-    holding.set_changed(changed);
-    board.on_holdings(id(name), holdings);
-  }
-  void report_lacking(const std::string& name, std::uint32_t chunks) {
-    proto::TaskUpdate update;
-    update.set_job(push.number);
-    update.set_state(std::string(to_string(TaskState::running)));
-    update.set_chunks_without_holder(chunks);
-    board.on_task_update(id(name), update, now);
-  }
-  void tick() { board.on_tick(now); }
-  std::string detail_of(const std::string& name) {
-    const Job& shown = job(push).shown();
-    return shown.tasks()[*shown.index_of(id(name))].detail;
-  }
-  bool is_withdrawn() const {
-    return !catalogue.find({"images", "base", "1"})->withdrawn().empty();
-  }
-};
+using test::say_lacking;
+using test::say_lost;
+using test::say_nothing_held;
 
 }  // namespace
 
@@ -91,29 +54,6 @@ TEST_CASE("A source that is gone without a change is called so", "[tracker][loss
   process.report_lacking("web2", 3);
   process.tick();
   CHECK_THAT(process.detail_of("web1"), Contains("gone from the source (seed:/srv/base.img)"));
-}
-
-TEST_CASE("A version that is lost is refused from then on, with the reason, also after a restart",
-          "[tracker][loss]") {
-  Disk disk;
-  {
-    Receivers process(disk);
-    process.lose("seed");
-    process.report_lacking("web1", 3);
-    process.report_lacking("web2", 3);
-    process.tick();
-    for (const char* source : {"images/base", "images/base@1", "images/base@latest"}) {
-      CAPTURE(source);
-      const Error refusal = process.refusal(push_of(source, "web1"));
-      CHECK(refusal.code == Errc::unavailable);
-      CHECK_THAT(refusal.detail,
-                 Contains("images/base@1 was withdrawn: changed at the source (seed:"));
-    }
-    process.settle();
-  }
-  Process process(disk);
-  process.online("web1");
-  CHECK(process.refusal(push_of("images/base", "web1")).code == Errc::unavailable);
 }
 
 TEST_CASE("Losing one source is nothing while another node holds the content whole",
@@ -173,7 +113,7 @@ TEST_CASE("A receiver that is away may hold what the others lack, until it is gi
 
 TEST_CASE("Receivers must have lacked something for a while", "[tracker][loss]") {
   Disk disk;
-  Receivers process(disk, {.settle = std::chrono::hours(1)});
+  Receivers process(disk, {.settle = std::chrono::hours(1), .after_start = Duration{0}});
   process.lose("seed");
   process.report_lacking("web1", 3);
   process.report_lacking("web2", 3);
@@ -200,44 +140,181 @@ TEST_CASE("A job of another content goes on", "[tracker][loss]") {
   CHECK_FALSE(process.job(going_on).finished());
 }
 
-TEST_CASE("A node that goes on with a job that nobody knows is told to cancel it",
-          "[tracker][loss]") {
+TEST_CASE("A receiver that is back is heard before anything is withdrawn", "[tracker][loss]") {
   Disk disk;
-  Process process(disk);
-  process.enrol_online("web1");
-  for (const TaskState state : {TaskState::accepted, TaskState::running}) {
-    process.report("web1", JobId{99}, state);
-    const auto sent = process.sent_to("web1");
-    REQUIRE(sent.size() == 1);
-    CHECK(sent.front().cancel().job() == 99);
-    process.agents.take();
-  }
+  Receivers process(disk);
+  process.report("web2", process.push, TaskState::running);
+  process.lose("seed");
+  process.report_lacking("web2", 3);
+  process.offline("web2");
+  process.online("web2");
+  process.report_lacking("web1", 3);
+  process.tick();
+  CHECK_FALSE(process.job(process.push).finished());
+  process.report_lacking("web2", 3);
+  process.tick();
+  CHECK(process.job(process.push).finished());
 }
 
-TEST_CASE("A node that says how a job ended that nobody knows is told nothing", "[tracker][loss]") {
+TEST_CASE("A receiver that waits for another job does not say what it lacks", "[tracker][loss]") {
   Disk disk;
-  Process process(disk);
-  process.enrol_online("web1");
-  for (const TaskState state : {TaskState::succeeded, TaskState::failed, TaskState::cancelled}) {
-    process.report("web1", JobId{99}, state);
-  }
-  CHECK(process.agents.sent.empty());
+  Receivers process(disk);
+  process.lose("seed");
+  process.report_lacking("web1", 3);
+  process.report("web2", process.push, TaskState::accepted);
+  process.tick();
+  CHECK_FALSE(process.job(process.push).finished());
 }
 
-TEST_CASE("A node that goes on with a job of others, or with its own ended task, is told to cancel",
+TEST_CASE("What nobody has begun to receive fails when its only holder is lost",
           "[tracker][loss]") {
   Disk disk;
   Receivers process(disk);
-  process.report("seed", process.push, TaskState::accepted);
-  REQUIRE(process.sent_to("seed").size() == 1);
-  CHECK(process.sent_to("seed").front().cancel().job() == process.push.number);
-  process.report("web1", process.push, TaskState::failed);
-  process.agents.take();
-  process.report("web1", process.push, TaskState::running);
-  REQUIRE(process.sent_to("web1").size() == 1);
-  process.agents.take();
-  process.report("web2", process.push, TaskState::running);
-  CHECK(process.agents.sent.empty());
+  for (const char* name : {"web3", "web4"}) process.enrol(name);
+  const JobId waiting = process.create(push_of("images/base", "web[3-4]"));
+  REQUIRE(process.board.cancel(process.push, process.now));
+  process.lose("seed");
+  process.tick();
+  CHECK(process.job(waiting).finished());
+  CHECK(process.state_of(waiting, "web3") == TaskState::failed);
+  const std::string& why = process.job(waiting).shown().tasks().front().detail;
+  CHECK_THAT(why, Contains("images/base@1 was withdrawn: changed at the source (seed:"));
+  CHECK_THAT(why, Contains("publish it again"));
+}
+
+TEST_CASE("A holder that is only offline is waited for, and the job says for whom",
+          "[tracker][loss]") {
+  Disk disk;
+  Receivers process(disk);
+  process.report_lacking("web1", 3);
+  CHECK(process.board.waits_for(process.job(process.push)).empty());
+  process.offline("seed");
+  process.all_lack();
+  CHECK_FALSE(process.job(process.push).finished());
+  CHECK_THAT(process.board.waits_for(process.job(process.push)), Contains("waits for seed"));
+  say_holding(process, "seed", process.manifest.content_id);
+  process.online("seed");
+  CHECK(process.board.waits_for(process.job(process.push)).empty());
+  // Another one is lost meanwhile: still somebody may come back.
+  process.offline("seed");
+  process.enrol_online("seed2");
+  say_holding(process, "seed2", process.manifest.content_id);
+  process.lose("seed2");
+  process.all_lack();
+  CHECK_FALSE(process.job(process.push).finished());
+}
+
+TEST_CASE("A source that is back without the content is lost", "[tracker][loss]") {
+  Disk disk;
+  Receivers process(disk);
+  process.offline("seed");
+  process.all_lack();
+  say_nothing_held(process, "seed");
+  process.all_lack();
+  CHECK(process.job(process.push).finished());
+  CHECK_THAT(process.detail_of("web1"), Contains("gone from the source (seed)"));
+}
+
+TEST_CASE("A holder that is back and still counts up what it has is not lost", "[tracker][loss]") {
+  Disk disk;
+  Receivers process(disk);
+  process.enrol_online("seed2");
+  say_holding(process, "seed2", process.manifest.content_id);
+  process.lose("seed");
+  process.offline("seed2");
+  process.all_lack();
+  proto::Holdings beginning;
+  beginning.set_first(true);
+  process.board.on_holdings(process.id("seed2"), beginning);
+  process.tick();
+  CHECK_FALSE(process.job(process.push).finished());
+  proto::Holdings end;
+  end.set_last(true);
+  process.board.on_holdings(process.id("seed2"), end);
+  process.all_lack();
+  CHECK(process.job(process.push).finished());
+}
+
+TEST_CASE("After a restart of the tracker a changed source comes to the same end",
+          "[tracker][loss]") {
+  Disk disk;
+  JobId push;
+  ContentId content;
+  {
+    Receivers process(disk);
+    push = process.push;
+    content = process.manifest.content_id;
+    process.report_lacking("web1", 3);
+    process.report_lacking("web2", 3);
+    process.tick();
+    process.settle();
+  }
+  Process process(disk, kAtOnce);
+  for (const char* name : {"web1", "web2"}) {
+    say_nothing_held(process, name);
+    say_lacking(process, push, name);
+  }
+  process.board.on_tick(process.now);
+  CHECK_FALSE(process.job(push).finished());
+  CHECK_THAT(process.board.waits_for(process.job(push)), Contains("waits for seed"));
+  say_lost(process, "seed", content);
+  for (const char* name : {"web1", "web2"}) say_lacking(process, push, name);
+  process.board.on_tick(process.now);
+  CHECK(process.job(push).finished());
+  CHECK_THAT(process.job(push).shown().tasks().front().detail,
+             Contains("changed at the source (seed:/srv/base.img)"));
+}
+
+TEST_CASE("After a restart of the tracker a removed source comes to the same end",
+          "[tracker][loss]") {
+  Disk disk;
+  JobId push;
+  {
+    Receivers process(disk);
+    push = process.push;
+    process.report("web1", push, TaskState::running);
+    process.report("web2", push, TaskState::running);
+    process.tick();
+    StateBatch batch;
+    process.registry.remove(*process.registry.find("seed"), process.now, batch);
+    process.journal.commit(std::move(batch));
+    process.settle();
+  }
+  Process process(disk, kAtOnce);
+  for (const char* name : {"web1", "web2"}) {
+    say_nothing_held(process, name);
+    say_lacking(process, push, name);
+  }
+  process.board.on_tick(process.now);
+  CHECK(process.job(push).finished());
+  CHECK_THAT(process.job(push).shown().tasks().front().detail,
+             Contains("removed from the cluster (seed)"));
+}
+
+TEST_CASE("An agent that says again what it lost changes nothing", "[tracker][loss]") {
+  Disk disk;
+  Receivers process(disk, {.settle = std::chrono::milliseconds(50), .after_start = Duration{0}});
+  process.lose("seed");
+  process.report_lacking("web1", 3);
+  process.report_lacking("web2", 3);
+  // Again and again, so that a clock that began anew each time would never get there.
+  const auto end = std::chrono::steady_clock::now() + test::kHangSeconds;
+  while (!process.job(process.push).finished() && std::chrono::steady_clock::now() < end) {
+    process.lose("seed");
+    process.all_lack();
+    process.settle();
+  }
+  CHECK(process.job(process.push).finished());
+}
+
+TEST_CASE("A tracker that has just started calls nothing lost", "[tracker][loss]") {
+  Disk disk;
+  Receivers process(disk, {.settle = Duration{0}, .after_start = std::chrono::hours(1)});
+  process.lose("seed");
+  process.all_lack();
+  CHECK_FALSE(process.job(process.push).finished());
+  REQUIRE(process.board.cancel(process.push, process.now));
+  CHECK(process.try_create(push_of("images/base", "web1")));
 }
 
 }  // namespace p2p

@@ -196,7 +196,7 @@ TEST_CASE("A publish of a removed node fails, and a push that waited for it", "[
 
 TEST_CASE("Receivers that lack what only a removed node had do not wait for ever", "[tracker]") {
   Disk disk;
-  Process process(disk, SourceLossRules{.settle = Duration{0}});
+  Process process(disk, SourceLossRules{.settle = Duration{0}, .after_start = Duration{0}});
   Remover remover(process);
   process.enrol_online("n0");
   process.enrol_online("n1");
