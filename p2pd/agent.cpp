@@ -24,6 +24,8 @@ constexpr Duration kReportEvery = std::chrono::milliseconds(500);
 constexpr std::size_t kBodyPieceBytes = 256 * 1024;
 constexpr unsigned kDiskThreads = 4;
 constexpr std::size_t kDiskQueue = 1024;
+// As long as a job may wait for a node (tracker/job_plan.cpp): then nobody needs to know any more.
+constexpr Duration kLostHoldingKept = std::chrono::hours(30 * 24);
 
 std::uint64_t random_seed() {
   std::random_device device;
@@ -83,16 +85,7 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded)
       mesh_(control_, disk_, mesh_settings(settings), id_, node_.cluster_id, *this, rng_.split()),
       uploads_(
           control_, disk_, mesh_, id_, contents_,
-          [this](const ContentId& content, const Error& why) {
-            const auto found = holdings_.find(content);
-            if (found == holdings_.end()) return;
-            announce_gone(found->second, why);
-            holdings_.erase(found);
-            disk_.post([this, content] {
-              const Status erased = contents_.erase_holding(content);
-              if (!erased) log_warn("state", "a record stays", {{"why", erased.error().detail}});
-            });
-          },
+          [this](const ContentId& content, const Error& why) { lose_holding(content, why); },
           rng_.split()),
       timer_(control_),
       signals_(control_, SIGINT, SIGTERM),
@@ -109,18 +102,33 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded)
     update.set_state(std::string(to_string(TaskState::accepted)));
     send_task(update);
   });
-  for (auto& record : loaded.holdings) {
-    const auto content = ContentId::from_raw(record.content_id());
-    if (!content) continue;
-    // Whether the file is still what was recorded shows when somebody asks for it, or below.
-    if (!contents_.open_held(record)) continue;
-    uploads_.add_held(*content);
-    holdings_[*content] = std::move(record);
-  }
+  sort_holdings(std::move(loaded.holdings));
   find_orphans(loaded.search_roots);
   if (const Status known = removed_.load(settings.deny_list_file(), wall_now()); !known) {
     log_warn("peers", "the stored deny-list is not believed; a newer one will come",
              {{"why", known.error().detail}});
+  }
+}
+
+// Whether a file is still what was recorded. Later it shows when somebody asks for it.
+void Agent::sort_holdings(std::vector<proto::HoldingRecord> records) {
+  const WallTime now = wall_now();
+  for (proto::HoldingRecord& record : records) {
+    const auto content = ContentId::from_raw(record.content_id());
+    if (!content) continue;
+    const auto file = contents_.open_held(record);
+    if (file) {
+      record.clear_lost_unix();
+      uploads_.add_held(*content);
+      holdings_[*content] = std::move(record);
+      continue;
+    }
+    const WallTime lost = from_unix_seconds(record.lost_unix());
+    const bool old = record.lost_unix() != 0 && now - lost >= kLostHoldingKept;
+    if (!old) lost_[*content] = {record.path(), file.error().code == Errc::corrupt};
+    const Status noted =
+        old ? contents_.erase_holding(*content) : contents_.mark_lost(*content, now);
+    if (!noted) log_warn("state", "a record stays as it was", {{"why", noted.error().detail}});
   }
 }
 

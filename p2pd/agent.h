@@ -87,7 +87,8 @@ class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private
   void on_removed(const std::string& why);
   void announce_holdings();
   void announce(const proto::HoldingRecord& record);
-  void announce_gone(const proto::HoldingRecord& record, const Error& why);
+  void sort_holdings(std::vector<proto::HoldingRecord> records);
+  void lose_holding(const ContentId& content, const Error& why);
   void send_task(const proto::TaskUpdate& update);
 
   void on_tracker_up() override;
@@ -129,6 +130,12 @@ class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private
   ContentStore contents_;
   PartRecords parts_;
   std::map<ContentId, proto::HoldingRecord> holdings_;
+  struct LostHolding {
+    std::string path;
+    bool changed = false;  // else: gone
+  };
+  // Held once and not any more: said to every tracker that this node connects with.
+  std::map<ContentId, LostHolding> lost_;
   StatementVerifier verifier_;
   Admission admission_;
   RemovedNodes removed_;

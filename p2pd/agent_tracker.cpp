@@ -14,6 +14,24 @@ namespace {
 // Lanes of transfers count up from the numbers of their jobs.
 constexpr DiskPool::Lane kDenyListLane = std::numeric_limits<DiskPool::Lane>::max();
 
+proto::Holding held(const proto::HoldingRecord& record) {
+  proto::Holding holding;
+  holding.set_content_id(record.content_id());
+  holding.set_complete(true);
+  holding.set_bytes(record.size());
+  holding.set_path(record.path());
+  return holding;
+}
+
+proto::Holding gone(const ContentId& content, const std::string& path, bool changed) {
+  proto::Holding holding;
+  holding.set_content_id(std::string(content.digest.view()));
+  holding.set_path(path);
+  holding.set_gone(true);
+  holding.set_changed(changed);
+  return holding;
+}
+
 }  // namespace
 
 void Agent::on_tracker_up() {
@@ -148,39 +166,38 @@ void Agent::announce_holdings() {
   constexpr int kInMessage = 500;
   proto::AgentMessage message;
   message.mutable_holdings()->set_first(true);
-  for (const auto& [content, record] : holdings_) {
-    proto::Holding& holding = *message.mutable_holdings()->add_holdings();
-    holding.set_content_id(record.content_id());
-    holding.set_complete(true);
-    holding.set_bytes(record.size());
-    holding.set_path(record.path());
-    if (message.holdings().holdings_size() == kInMessage) {
-      link_->send(message);
-      message.mutable_holdings()->Clear();
-    }
-  }
+  const auto add = [&](const proto::Holding& holding) {
+    *message.mutable_holdings()->add_holdings() = holding;
+    if (message.holdings().holdings_size() < kInMessage) return;
+    link_->send(message);
+    message.mutable_holdings()->Clear();
+  };
+  for (const auto& [content, record] : holdings_) add(held(record));
+  for (const auto& [content, lost] : lost_) add(gone(content, lost.path, lost.changed));
   message.mutable_holdings()->set_last(true);
   link_->send(message);
 }
 
 void Agent::announce(const proto::HoldingRecord& record) {
   proto::AgentMessage message;
-  proto::Holding& holding = *message.mutable_holdings()->add_holdings();
-  holding.set_content_id(record.content_id());
-  holding.set_complete(true);
-  holding.set_bytes(record.size());
-  holding.set_path(record.path());
+  *message.mutable_holdings()->add_holdings() = held(record);
   link_->send(message);
 }
 
-void Agent::announce_gone(const proto::HoldingRecord& record, const Error& why) {
+// The file is gone or (corrupt) another one than was recorded.
+void Agent::lose_holding(const ContentId& content, const Error& why) {
+  const auto found = holdings_.find(content);
+  if (found == holdings_.end()) return;
+  const LostHolding lost{found->second.path(), why.code == Errc::corrupt};
+  holdings_.erase(found);
+  lost_[content] = lost;
   proto::AgentMessage message;
-  proto::Holding& holding = *message.mutable_holdings()->add_holdings();
-  holding.set_content_id(record.content_id());
-  holding.set_gone(true);
-  holding.set_changed(why.code == Errc::corrupt);
-  holding.set_path(record.path());
+  *message.mutable_holdings()->add_holdings() = gone(content, lost.path, lost.changed);
   link_->send(message);
+  disk_.post([this, content] {
+    const Status noted = contents_.mark_lost(content, wall_now());
+    if (!noted) log_warn("state", "a record stays as it was", {{"why", noted.error().detail}});
+  });
 }
 
 void Agent::send_task(const proto::TaskUpdate& update) {
@@ -197,6 +214,7 @@ void Agent::on_held(const proto::HoldingRecord& record) {
   const auto content = ContentId::from_raw(record.content_id());
   P2P_CHECK(content.has_value());
   holdings_[*content] = record;
+  lost_.erase(*content);
   announce(record);
 }
 

@@ -6,6 +6,7 @@
 
 #include "io/content/manifest_codec.h"
 #include "io/disk/file_io.h"
+#include "io/runtime/wall_clock.h"
 
 namespace p2p {
 namespace {
@@ -135,6 +136,15 @@ Status ContentStore::erase_holding(const ContentId& id) const {
   StateBatch batch;
   batch.erase(held_key(id));
   return store_->apply(batch);
+}
+
+Status ContentStore::mark_lost(const ContentId& id, WallTime now) const {
+  auto record = holding(id);
+  if (!record) return record.error();
+  // Another copy may have landed since it was looked at.
+  if (!*record || (*record)->lost_unix() != 0 || open_held(**record)) return {};
+  (*record)->set_lost_unix(unix_seconds(now));
+  return put_holding(**record);
 }
 
 Result<Fd> ContentStore::open_held(const proto::HoldingRecord& record) const {

@@ -10,6 +10,7 @@
 
 #include "core/base/ids.h"
 #include "core/base/result.h"
+#include "core/base/time.h"
 #include "core/model/manifest.h"
 #include "io/privileged/privileged.h"
 #include "io/state/state_store.h"
@@ -44,6 +45,9 @@ class ContentStore {
   Result<proto::HoldingRecord> put_landed(const ContentId& id, const std::string& path,
                                           const FileFacts& facts, std::uint64_t job) const;
   Status erase_holding(const ContentId& id) const;
+  // Notes that the held file is not what was recorded, unless it is (again). The record stays, so
+  // that trackers can be told for as long as a job may wait for it.
+  Status mark_lost(const ContentId& id, WallTime now) const;
   // not_found or corrupt when the file is gone or not what was recorded (size, times, inode).
   Result<Fd> open_held(const proto::HoldingRecord& record) const;
 

@@ -19,7 +19,7 @@ struct SourceLossRules {
   Duration settle = std::chrono::seconds(5);
   // Nothing is lost before the tracker has run for this long: agents wait up to 10 s before they
   // try to connect again, and holders may be among them.
-  Duration after_start = std::chrono::seconds(30);
+  Duration after_start = std::chrono::seconds(20);
 };
 
 class SourceLoss {

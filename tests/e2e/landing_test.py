@@ -157,6 +157,33 @@ class Landing(ClusterTest):
         self.cluster.ctl_ok("push", self.name, "--to", "n2", "--path", self.target)
         self.assert_copies(self.file, self.copy_on(self.n2))
 
+    def test_a_restarted_tracker_hears_of_a_source_that_changed_meanwhile(self):
+        push, job = self.begin("n2", "n3")
+        self.cluster.tracker.kill()
+        with open(self.file, "r+b") as source:
+            source.seek(SIZE - 4096)
+            source.write(b"x" * 4096)
+        wait_until(lambda: "reading what is served failed" in self.log_of(self.n1), 30,
+                   "the source notices the change")
+        self.n1.kill()
+        self.n1.launch()
+        self.cluster.tracker.start()
+        run = self.cluster.finish(push, 90)
+        self.assertEqual(2, run.code, run)
+        for node in ("n2", "n3"):
+            self.assertIn("changed at the source", self.cluster.task(job, node)["detail"])
+            self.assert_no_parts(self.cluster.nodes[node])
+        self.n1.wait_ready()
+
+    def test_a_job_says_for_which_holder_it_waits(self):
+        push, job = self.begin("n2")
+        self.n1.stop()
+        wait_until(lambda: "waits for n1" in self.cluster.job(job).get("detail", ""),
+                   what="the job says for whom it waits")
+        self.n1.start()
+        self.assertEqual(0, self.cluster.finish(push).code)
+        self.assert_copies(self.file, self.copy_on(self.n2))
+
     def test_a_file_that_never_stands_still_cannot_be_published(self):
         busy = make_file(self.n1.share / "busy.bin", 48 * MiB)
         done = threading.Event()

@@ -9,6 +9,7 @@
 #include "io/content/file_hasher.h"
 #include "io/content/manifest_codec.h"
 #include "io/content/merkle.h"
+#include "io/runtime/wall_clock.h"
 #include "io/state/memory_store.h"
 #include "tests/io/privileged/node.h"
 #include "tests/support/catch.h"
@@ -137,6 +138,26 @@ TEST_CASE("What a node holds is known until it is erased", "[p2pd]") {
   CHECK_FALSE(*store.contents.holding(one));
   REQUIRE(store.contents.holdings()->size() == 1);
   CHECK(store.contents.holdings()->front().path() == "/srv/two");
+}
+
+TEST_CASE("A held file that is lost stays on record as lost, once", "[p2pd]") {
+  Store store;
+  const std::string path = store.node.root + "/a.img";
+  put_file(path, "as it was");
+  const ContentId id = packed("a.img", "as it was").content_id;
+  REQUIRE(store.contents.put_holding(holding_record(id, path, store.facts_of_file(path))));
+  const auto lost_at = [&] { return (**store.contents.holding(id)).lost_unix(); };
+  REQUIRE(store.contents.mark_lost(id, from_unix_seconds(1000)));
+  CHECK(lost_at() == 0);  // it is what was recorded
+  put_file(path, "as it is now");
+  REQUIRE(store.contents.mark_lost(id, from_unix_seconds(2000)));
+  REQUIRE(store.contents.mark_lost(id, from_unix_seconds(3000)));
+  CHECK(lost_at() == 2000);
+  // Another copy replaces it.
+  put_file(path, "as it was");
+  REQUIRE(store.contents.put_landed(id, path, store.facts_of_file(path), 7));
+  CHECK(lost_at() == 0);
+  REQUIRE(store.contents.mark_lost(packed("b.img", "b").content_id, from_unix_seconds(4000)));
 }
 
 TEST_CASE("A record of a holding that cannot be read claims nothing", "[p2pd]") {
