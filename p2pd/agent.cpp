@@ -83,10 +83,7 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded)
       admission_(verifier_),
       removed_(verifier_),
       mesh_(control_, disk_, mesh_settings(settings), id_, node_.cluster_id, *this, rng_.split()),
-      uploads_(
-          control_, disk_, mesh_, id_, contents_,
-          [this](const ContentId& content, const Error& why) { lose_holding(content, why); },
-          rng_.split()),
+      uploads_(control_, disk_, mesh_, id_, contents_, *this, rng_.split()),
       timer_(control_),
       signals_(control_, SIGINT, SIGTERM),
       renewal_(agent_credentials_folder(settings.data)),

@@ -42,7 +42,10 @@ struct AgentSettings {
 
 // The control thread is the one that calls run(); it owns all state and decides. Data threads move
 // bytes (p2pd/peer_session.h), the disk pool does everything else on files.
-class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private Transfers::Owner {
+class Agent final : private TrackerLink::Owner,
+                    private PeerMesh::Owner,
+                    private Uploads::Owner,
+                    private Transfers::Owner {
  public:
   static Result<std::unique_ptr<Agent>> open(const AgentSettings& settings,
                                              std::unique_ptr<Privileged> privileged);
@@ -88,7 +91,6 @@ class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private
   void announce_holdings();
   void announce(const proto::HoldingRecord& record);
   void sort_holdings(std::vector<proto::HoldingRecord> records);
-  void lose_holding(const ContentId& content, const Error& why);
   void send_task(const proto::TaskUpdate& update);
 
   void on_tracker_up() override;
@@ -114,6 +116,10 @@ class Agent final : private TrackerLink::Owner, private PeerMesh::Owner, private
   void on_peer_sent(NodeId peer, std::uint32_t payload_bytes) override;
   void on_serve_failed(const ServeSourcePtr& source, const Error& why) override;
   void on_peer_broke_rules(NodeId peer, const std::string& reason) override;
+
+  void on_content_gone(const ContentId& content, const Error& why) override;
+  bool may_have(NodeId peer, const ContentId& content) const override;
+  void on_not_admitted(NodeId peer, const SpaceKey& space) override;
 
   void send_to_tracker(const proto::AgentMessage& message) override;
   void on_held(const proto::HoldingRecord& record) override;

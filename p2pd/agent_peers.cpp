@@ -80,12 +80,21 @@ void Agent::on_peer_busy(NodeId peer, const SpaceKey& space, const ChunkRange& r
 }
 
 void Agent::on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
-  if (admission_.admits(peer, space.content, wall_now())) {
+  if (may_have(peer, space.content)) {
     const SpaceFetch* fetch = transfers_->fetch_of(space);
     if (fetch != nullptr && fetch->sends_away(peer)) return mesh_.send_busy(peer, space, range);
     return uploads_.on_peer_request(peer, space, range);
   }
   mesh_.send_refusal(peer, space, range);
+  on_not_admitted(peer, space);
+}
+
+bool Agent::may_have(NodeId peer, const ContentId& content) const {
+  return admission_.admits(peer, content, wall_now());
+}
+
+// Says so once, to the peer and in the log.
+void Agent::on_not_admitted(NodeId peer, const SpaceKey& space) {
   const std::string why = admission_.reason(peer, space.content);
   if (!admission_.refused(peer, space.content, why)) return;
   uploads_.forget(peer, space);

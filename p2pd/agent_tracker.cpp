@@ -185,7 +185,7 @@ void Agent::announce(const proto::HoldingRecord& record) {
 }
 
 // The file is gone or (corrupt) another one than was recorded.
-void Agent::lose_holding(const ContentId& content, const Error& why) {
+void Agent::on_content_gone(const ContentId& content, const Error& why) {
   const auto found = holdings_.find(content);
   if (found == holdings_.end()) return;
   const LostHolding lost{found->second.path(), why.code == Errc::corrupt};

@@ -28,13 +28,12 @@ struct Uploads::Opened {
 };
 
 Uploads::Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mesh, NodeId self,
-                 const ContentStore& contents,
-                 std::function<void(const ContentId&, const Error&)> on_gone, Rng rng)
+                 const ContentStore& contents, Owner& owner, Rng rng)
     : control_(control),
       disk_(disk),
       mesh_(mesh),
       contents_(contents),
-      on_gone_(std::move(on_gone)),
+      owner_(owner),
       self_(self),
       rng_(rng),
       timer_(control),
@@ -112,7 +111,7 @@ void Uploads::opened(const ContentId& content, Opened found) {
              {{"content", content.short_hex()}, {"why", found.error->detail}});
     held_.erase(content);
     seeds_.erase(content);
-    on_gone_(content, *found.error);
+    owner_.on_content_gone(content, *found.error);
   } else {
     const SpaceKey body{content, true};
     const SpaceKey data{content, false};
@@ -256,7 +255,7 @@ void Uploads::on_serve_failed(const ServeSourcePtr& source, const Error& why) {
     for (const NodeId peer : mesh_.peers_up()) {
       mesh_.send_close(peer, {content, false}, "not here any more");
     }
-    on_gone_(content, why);
+    owner_.on_content_gone(content, why);
     return;
   }
 }
@@ -303,18 +302,41 @@ void Uploads::close_deleted(const SpaceKey& space, const ServeSourcePtr& source)
 }
 
 void Uploads::grant() {
-  for (const UploadSlots::Grant& grant : slots_.take_grants(monotonic_now())) {
-    const auto found = shared_.find(grant.space);
-    if (found == shared_.end()) continue;
-    if (!grant.space.body) bytes_sent_[grant.space.content] += grant.range.length;
-    if (SeedOffers* offers = offers_of(grant.space)) {
-      offers->on_served(grant.peer, grant.range.chunk, grant.range.length,
-                        found->second.source->space.data_bytes_of(grant.range.chunk),
-                        monotonic_now());
+  bool denied = true;
+  // What one that is denied leaves may be another one's turn.
+  while (std::exchange(denied, false)) {
+    for (const UploadSlots::Grant& grant : slots_.take_grants(monotonic_now())) {
+      denied = !serve(grant) || denied;
     }
-    mesh_.serve(grant.peer, grant.space, found->second.source, grant.range);
   }
   offer();
+}
+
+// False when the peer may not have it any more.
+bool Uploads::serve(const UploadSlots::Grant& grant) {
+  const auto found = shared_.find(grant.space);
+  if (found == shared_.end()) return true;
+  if (!owner_.may_have(grant.peer, grant.space.content)) {
+    deny(grant);
+    return false;
+  }
+  if (!grant.space.body) bytes_sent_[grant.space.content] += grant.range.length;
+  if (SeedOffers* offers = offers_of(grant.space)) {
+    offers->on_served(grant.peer, grant.range.chunk, grant.range.length,
+                      found->second.source->space.data_bytes_of(grant.range.chunk),
+                      monotonic_now());
+  }
+  mesh_.serve(grant.peer, grant.space, found->second.source, grant.range);
+  return true;
+}
+
+void Uploads::deny(const UploadSlots::Grant& grant) {
+  slots_.on_sent(grant.peer, grant.range.length, monotonic_now());
+  mesh_.send_refusal(grant.peer, grant.space, grant.range);
+  for (const auto& queued : slots_.on_peer_denied(grant.peer, grant.space.content)) {
+    mesh_.send_refusal(queued.peer, queued.space, queued.range);
+  }
+  owner_.on_not_admitted(grant.peer, grant.space);
 }
 
 void Uploads::schedule() {

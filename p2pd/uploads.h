@@ -7,7 +7,6 @@
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
-#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -23,10 +22,20 @@ namespace p2p {
 
 class Uploads {
  public:
-  // `on_gone`: a file that was held is gone, or (corrupt) was written to.
+  struct Owner {
+    // A file that was held is gone, or (corrupt) was written to.
+    virtual void on_content_gone(const ContentId& content, const Error& why) = 0;
+    // Asked again when a request's turn comes: it may have waited while a ticket ended.
+    virtual bool may_have(NodeId peer, const ContentId& content) const = 0;
+    // may_have() has said no, and what the peer had asked for was refused. Perhaps several times.
+    virtual void on_not_admitted(NodeId peer, const SpaceKey& space) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
   Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mesh, NodeId self,
-          const ContentStore& contents, std::function<void(const ContentId&, const Error&)> on_gone,
-          Rng rng);
+          const ContentStore& contents, Owner& owner, Rng rng);
   ~Uploads();
 
   // Where this node stands (core/model/place.h).
@@ -54,7 +63,7 @@ class Uploads {
   void on_peer_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range);
   void on_peer_sent(NodeId peer, std::uint32_t payload_bytes);
   void on_peer_down(NodeId peer);
-  // The peer gets nothing more of the space, unless it opens it again; what is queued still goes.
+  // The peer is offered nothing more of the space, unless it opens it again.
   void forget(NodeId peer, const SpaceKey& space);
   void on_serve_failed(const ServeSourcePtr& source, const Error& why);
 
@@ -76,6 +85,8 @@ class Uploads {
   SeedOffers* offers_of(const SpaceKey& space);
   void offer();
   void grant();
+  bool serve(const UploadSlots::Grant& grant);
+  void deny(const UploadSlots::Grant& grant);
   void schedule();
   void sweep_later();
   void sweep();
@@ -85,7 +96,7 @@ class Uploads {
   DiskPool& disk_;
   PeerMesh& mesh_;
   const ContentStore& contents_;
-  std::function<void(const ContentId&, const Error&)> on_gone_;
+  Owner& owner_;
   NodeId self_;
   std::string rack_;
   std::map<NodeId, std::string> racks_;             // of peers that are connected

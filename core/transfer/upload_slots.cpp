@@ -101,6 +101,21 @@ void UploadSlots::on_peer_left(NodeId id) {
   peers_.erase(found);
 }
 
+std::vector<UploadSlots::Grant> UploadSlots::on_peer_denied(NodeId id, const ContentId& content) {
+  std::vector<Grant> refused;
+  const auto found = peers_.find(id);
+  if (found == peers_.end()) return refused;
+  Peer& peer = found->second;
+  std::erase_if(peer.queue, [&](const Request& request) {
+    if (request.space.content != content) return false;
+    peer.queued_bytes -= request.range.length;
+    refused.push_back({id, request.space, request.range});
+    return true;
+  });
+  queue_changed(id, peer);
+  return refused;
+}
+
 std::vector<UploadSlots::Grant> UploadSlots::on_space_closed(const SpaceKey& space) {
   std::vector<Grant> refused;
   for (auto& [id, peer] : peers_) {

@@ -78,6 +78,9 @@ class UploadSlots {
   void on_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range);
   void on_sent(NodeId peer, std::uint32_t bytes, Time now);
   void on_peer_left(NodeId peer);
+  // The peer may not have the content any more: its requests for it are forgotten, and returned to
+  // be refused.
+  std::vector<Grant> on_peer_denied(NodeId peer, const ContentId& content);
   // The content is no longer served: its requests are forgotten, and returned to be refused.
   std::vector<Grant> on_space_closed(const SpaceKey& space);
 

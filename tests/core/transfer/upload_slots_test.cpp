@@ -58,6 +58,20 @@ class UploadTest {
   std::map<char, std::uint32_t> unsent;
 };
 
+TEST_CASE("What a denied peer has asked for is returned, and nothing of another content or peer",
+          "[core][transfer]") {
+  UploadTest test;
+  test.ask('a', 0);
+  test.ask('a', 1, /*body=*/true);
+  test.ask('b', 0);
+  const SpaceKey other{ContentId{{std::array<std::uint8_t, 32>{1}}}, false};
+  REQUIRE(test.slots.on_request(node('a'), other, UploadTest::range(5, 0)));
+  CHECK(test.slots.on_peer_denied(node('a'), ContentId{}).size() == 8);
+  CHECK(test.granted() == "a5 b0");
+  CHECK(test.slots.queued() == 0);
+  CHECK(test.slots.on_peer_denied(node('c'), ContentId{}).empty());
+}
+
 TEST_CASE("A request is granted at once while slots are free", "[core][upload_slots]") {
   UploadTest test;
   test.ask('a', 7);
