@@ -32,10 +32,13 @@ class Orphans {
 
   // What the records know of, at the start.
   void add(const std::vector<PartRecords::Known>& known);
-  // Walks all roots; `done` is called when everything that is there was looked at.
+  // Walks all roots. `done` is called when everything that is there was looked at and each part
+  // that was found is removed, or on record again: until then the next start has to search anew.
   void search(std::function<void()> done);
+  // There are folders of the search to be looked at.
+  bool is_walking() const { return folders_left_; }
   // The tracker is there: asks about every part that was found.
-  void ask_all() const;
+  void ask_all();
   // Nobody wants the job's part any more. Does nothing when none was found.
   void remove(JobId job);
 
@@ -46,6 +49,9 @@ class Orphans {
     std::string after;
   };
   void next();
+  void settled(const PartPlace& place);
+  void end_search_if_settled();
+  void look_into_records();
   void take(const Folder& folder, const Result<FolderListing>& listing);
 
   boost::asio::io_context& control_;
@@ -55,7 +61,9 @@ class Orphans {
   std::function<void(JobId)> ask_;
   std::function<void()> done_;
   std::map<JobId, std::vector<PartPlace>> found_;
+  std::vector<PartPlace> searched_;  // found by walking, and neither removed nor on record yet
   std::deque<Folder> folders_;
+  bool folders_left_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

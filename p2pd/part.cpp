@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <utility>
 
 #include "core/base/buffer.h"
@@ -14,6 +15,8 @@
 
 namespace p2p {
 namespace {
+
+constexpr std::string_view kPartPrefix = ".p2pd-";
 
 constexpr std::uint64_t kReadStep = 1024 * 1024;
 
@@ -63,8 +66,26 @@ Result<std::vector<Digest>> leaves_of(const ChunkSpace& space, ChunkIndex chunk,
 }  // namespace
 
 std::string part_name(const ContentId& content, JobId job, NodeId node) {
-  return ".p2pd-" + content.hex().substr(0, 16) + "-" + job.str() + "-" + node.str().substr(0, 8) +
-         ".part";
+  return std::string(kPartPrefix) + content.hex().substr(0, 16) + "-" + job.str() + "-" +
+         node.str().substr(0, 8) + ".part";
+}
+
+DiskPool::Lane content_lane(const ContentId& content) {
+  DiskPool::Lane lane = 0;
+  for (std::size_t i = 0; i < sizeof lane; ++i) lane = lane << 8 | content.digest.bytes[i];
+  return lane & ~DiskPool::Lane{1};
+}
+
+std::optional<DiskPool::Lane> content_lane(std::string_view part_name) {
+  constexpr std::size_t kDigits = 2 * sizeof(DiskPool::Lane);
+  if (!part_name.starts_with(kPartPrefix)) return std::nullopt;
+  part_name.remove_prefix(kPartPrefix.size());
+  if (part_name.size() <= kDigits || part_name[kDigits] != '-') return std::nullopt;
+  DiskPool::Lane lane = 0;
+  const char* const last = part_name.data() + kDigits;
+  const auto [stop, error] = std::from_chars(part_name.data(), last, lane, 16);
+  if (error != std::errc() || stop != last) return std::nullopt;
+  return lane & ~DiskPool::Lane{1};
 }
 
 Result<Part::Found> Part::open(const PartTools& tools, Order order) {

@@ -11,10 +11,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/bitfield.h"
 #include "core/model/manifest.h"
+#include "io/disk/disk_pool.h"
 #include "p2pd/part_records.h"
 #include "p2pd/serve_source.h"
 
@@ -29,6 +31,13 @@ struct PartTools {
 
 // ".p2pd-CONTENT-JOB-NODE.part": several agents of a machine may have one root.
 std::string part_name(const ContentId& content, JobId job, NodeId node);
+
+// Everything that is done about a content's part on disk threads is done in this lane, so that a
+// transfer never meets the removal of a part half-way. Even; the odd number behind it is for the
+// writes of a transfer that runs.
+DiskPool::Lane content_lane(const ContentId& content);
+// The same from a part's name; nothing when it is none.
+std::optional<DiskPool::Lane> content_lane(std::string_view part_name);
 
 class Part {
  public:

@@ -55,9 +55,7 @@ Transfer::~Transfer() {
 }
 
 DiskPool::Lane Transfer::steps_lane() const {
-  DiskPool::Lane lane = 0;
-  std::memcpy(&lane, order_.content.digest.bytes.data(), sizeof lane);
-  return lane & ~DiskPool::Lane{1};
+  return content_lane(order_.content);
 }
 
 std::optional<std::uint64_t> Transfer::rate() const {

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <set>
 #include <string>
 
@@ -33,6 +34,7 @@ struct Searching : test::Node {
   PartRecords records{store};
   PartTools tools{*privileged, records, FileCalls::system()};
   Jobs asked;
+  int searches_done = 0;
   std::function<void(JobId)> on_ask = [](JobId) {};
   Orphans orphans{threads.control, threads.disk, tools, kSelf, [this](JobId job) {
                     asked.insert(job.number);
@@ -50,10 +52,11 @@ struct Searching : test::Node {
                      const std::string& part) const {
     REQUIRE(records.intend(content_of(content), {job, {0, folder + "a.img"}, part}));
   }
+  // Walks to the end.
   void search() {
-    bool done = false;
-    orphans.search([&] { done = true; });
-    REQUIRE(threads.run_until([&] { return done; }));
+    orphans.search([this] { ++searches_done; });
+    REQUIRE(threads.run_until([&] { return !orphans.is_walking(); }));
+    threads.settle();
   }
   void remove(std::uint64_t job) {
     orphans.remove(JobId{job});
@@ -239,14 +242,81 @@ TEST_CASE("Every root is searched, and a part is removed from its own", "[p2pd][
   Jobs asked;
   Orphans orphans(threads.control, threads.disk, {**made, records, FileCalls::system()}, kSelf,
                   [&](JobId job) { asked.insert(job.number); });
-  bool done = false;
-  orphans.search([&] { done = true; });
-  REQUIRE(threads.run_until([&] { return done; }));
+  orphans.search([] {});
+  REQUIRE(threads.run_until([&] { return !orphans.is_walking(); }));
   CHECK(asked == Jobs{1, 2});
   orphans.remove(JobId{2});
   threads.settle();
   CHECK(fs::exists(names[0]));
   CHECK_FALSE(fs::exists(names[1]));
+}
+
+TEST_CASE("A search is over when each part that it found is removed or on record again",
+          "[p2pd][orphans]") {
+  Searching node;
+  node.put_part("images/", 1);
+  const std::string wanted = node.put_part("images/", 2);
+  node.search();
+  CHECK(node.searches_done == 0);
+  node.remove(1);
+  CHECK(node.searches_done == 0);
+  node.orphans.ask_all();
+  node.threads.settle();
+  CHECK(node.searches_done == 0);
+  node.put_on_record("a", 2, "images/", fs::path(wanted).filename());
+  node.orphans.ask_all();
+  node.threads.settle();
+  CHECK(node.searches_done == 1);
+  node.orphans.ask_all();
+  node.threads.settle();
+  CHECK(node.searches_done == 1);
+}
+
+TEST_CASE("A search that finds nothing, or only what is on record, is over with its walk",
+          "[p2pd][orphans]") {
+  Searching node;
+  SECTION("nothing") {}
+  SECTION("a part on record") {
+    const std::string part = node.put_part("images/", 1);
+    node.put_on_record("a", 1, "images/", fs::path(part).filename());
+  }
+  node.search();
+  CHECK(node.searches_done == 1);
+}
+
+TEST_CASE("The lane of a content is in the name of its part", "[p2pd][orphans]") {
+  for (const char* text : {"a", "b", "c", "d"}) {
+    const ContentId content = content_of(text);
+    const std::string name = part_name(content, JobId{17}, kSelf);
+    CHECK(content_lane(name) == content_lane(content));
+    CHECK(content_lane(content) % 2 == 0);
+  }
+  CHECK(content_lane(content_of("a")) != content_lane(content_of("b")));
+  for (const std::string& name :
+       {std::string(), std::string(".p2pd-"), std::string(".p2pd-0123456789abcde-j1"),
+        std::string(".p2pd-0123456789abcdefj1"), std::string(".p2pd-x123456789abcdef-j1"),
+        std::string("0123456789abcdef-j1")}) {
+    CAPTURE(name);
+    CHECK_FALSE(content_lane(name));
+  }
+}
+
+TEST_CASE("A part is removed behind what a transfer of its content has begun", "[p2pd][orphans]") {
+  Searching node;
+  const std::string part = node.put_part("images/", 1);
+  node.put_on_record("a", 1, "images/", fs::path(part).filename());
+  node.orphans.add(*node.records.list());
+  std::promise<void> begin;
+  node.threads.disk.post(content_lane(content_of("a")), [&, begun = begin.get_future().share()] {
+    begun.wait();
+    // What Part::open does when job 2 goes on with the part.
+    (void)node.records.take_over(content_of("a"), 2);
+  });
+  node.orphans.remove(JobId{1});
+  begin.set_value();
+  node.threads.settle();
+  CHECK(node.is_there(part));
+  CHECK(node.on_record() == 1);
 }
 
 }  // namespace p2p
