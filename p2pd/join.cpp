@@ -5,8 +5,11 @@
 
 #include <array>
 #include <boost/asio/io_context.hpp>
+#include <filesystem>
 #include <optional>
+#include <string_view>
 
+#include "core/base/text.h"
 #include "io/disk/file_io.h"
 #include "io/identity/credentials.h"
 #include "io/identity/tls_context.h"
@@ -21,13 +24,59 @@
 namespace p2p {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr int kDialSeconds = 10;
 constexpr int kAnswerSeconds = 30;
+constexpr const char* kCredentials = "credentials";
+// Of files that are being written (write_file_atomically).
+constexpr std::string_view kTemporaryPrefix = ".p2pd-tmp-";
 
 std::string host_name() {
   std::array<char, 256> name{};
   ::gethostname(name.data(), name.size() - 1);
   return name.data();
+}
+
+Error not_a_data_folder(const std::string& data, const std::string& why) {
+  return Error{Errc::already_exists,
+               data + " " + why + ": choose a --data that does not exist yet, or an empty folder"};
+}
+
+bool is_temporary(const std::string& name) {
+  return name.starts_with(kTemporaryPrefix);
+}
+
+// What is there when a join was interrupted: credentials, whole or in part, and nothing else.
+bool is_of_interrupted_join(const fs::directory_entry& entry) {
+  const std::string name = entry.path().filename();
+  std::error_code failed;
+  if (is_temporary(name)) return entry.symlink_status(failed).type() == fs::file_type::regular;
+  if (name != kCredentials || entry.symlink_status(failed).type() != fs::file_type::directory) {
+    return false;
+  }
+  fs::directory_iterator below(entry.path(), failed);
+  for (; !failed && below != fs::directory_iterator(); below.increment(failed)) {
+    const std::string file = below->path().filename();
+    if (file != "identity.pem" && file != "bundle.pem" && !is_temporary(file)) return false;
+  }
+  return !failed;
+}
+
+// A slip of the pen must not put a key, and new rights, into somebody's folder. Changes nothing.
+Status check_data_folder(const std::string& data) {
+  std::error_code failed;
+  const fs::file_status status = fs::status(data, failed);
+  if (status.type() == fs::file_type::not_found) return {};
+  if (status.type() != fs::file_type::directory) return not_a_data_folder(data, "is no folder");
+  fs::directory_iterator entries(data, failed);
+  for (; !failed && entries != fs::directory_iterator(); entries.increment(failed)) {
+    if (is_of_interrupted_join(*entries)) continue;
+    return not_a_data_folder(data, "is no agent's folder and not empty (there is " +
+                                       printable(entries->path().filename().string(), 255) + ")");
+  }
+  if (failed) return Error{Errc::io_failed, "list folder " + data + ": " + failed.message()};
+  return {};
 }
 
 // One question and its answer over the tracker's agent port.
@@ -107,7 +156,7 @@ Result<proto::JoinReply> ask(const HostPort& tracker, const TlsContext& tls,
 }  // namespace
 
 std::string agent_credentials_folder(const std::string& data) {
-  return data + "/credentials";
+  return data + "/" + kCredentials;
 }
 
 Result<NodeFile> load_node_file(const std::string& data) {
@@ -131,6 +180,7 @@ Result<NodeFile> join(const JoinSettings& settings) {
                                            "another --data, or remove the folder to "
                                            "make a new node"};
   }
+  if (const Status usable = check_data_folder(settings.data); !usable) return usable.error();
   auto token = parse_token(settings.token);
   if (!token) return token.error();
   auto tls = make_pinned_client_context(token->pin, {kAlpn});

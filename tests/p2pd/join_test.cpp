@@ -195,6 +195,76 @@ TEST_CASE("A join that was interrupted before its last file can be repeated", "[
   CHECK(load_node_file(node.data));
 }
 
+TEST_CASE("A join that was interrupted at any file can be repeated", "[p2pd]") {
+  Joining node;
+  Tracker tracker([](const auto& request) { return welcome(request.csr_pem()); });
+  fs::create_directories(node.data + "/credentials");
+  SECTION("before its first one") {}
+  SECTION("in its first one") {
+    test::put_file(node.data + "/credentials/.p2pd-tmp-a1b2c3", "half");
+  }
+  SECTION("between two") {
+    test::put_file(node.data + "/credentials/bundle.pem", "old");
+  }
+  SECTION("in its last one") {
+    test::put_file(node.data + "/.p2pd-tmp-a1b2c3", "{");
+  }
+  CHECK(join(node.settings(tracker.address())));
+  CHECK(load_node_file(node.data));
+}
+
+TEST_CASE("An empty folder becomes an agent's", "[p2pd]") {
+  Joining node;
+  Tracker tracker([](const auto& request) { return welcome(request.csr_pem()); });
+  fs::create_directories(node.data);
+  CHECK(join(node.settings(tracker.address())));
+}
+
+TEST_CASE("Somebody's folder is refused before anybody is asked, and not touched", "[p2pd]") {
+  Joining node;
+  Tracker tracker([](const auto& request) { return welcome(request.csr_pem()); });
+  fs::create_directories(node.data);
+  std::string named;
+  SECTION("a file") {
+    test::put_file(node.data + "/thesis.txt", "words");
+    named = "thesis.txt";
+  }
+  SECTION("a hidden folder") {
+    fs::create_directory(node.data + "/.git");
+    named = ".git";
+  }
+  SECTION("something of that name, but not an agent's") {
+    fs::create_directory(node.data + "/credentials");
+    test::put_file(node.data + "/credentials/passwords", "");
+    named = "credentials";
+  }
+  SECTION("a link of that name") {
+    fs::create_directory_symlink(node.base.path(), node.data + "/credentials");
+    named = "credentials";
+  }
+  fs::permissions(node.data, fs::perms(0755));
+  const auto refused = join(node.settings(tracker.address()));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == Errc::already_exists);
+  CHECK_THAT(refused.error().detail,
+             Contains(node.data) && Contains(named) && Contains("choose a --data"));
+  CHECK(tracker.requests().empty());
+  CHECK(fs::status(node.data).permissions() == fs::perms(0755));
+  CHECK(std::distance(fs::directory_iterator(node.data), fs::directory_iterator()) == 1);
+}
+
+TEST_CASE("A file is no data folder", "[p2pd]") {
+  Joining node;
+  Tracker tracker([](const auto& request) { return welcome(request.csr_pem()); });
+  fs::create_directories(fs::path(node.data).parent_path());
+  test::put_file(node.data, "a file");
+  const auto refused = join(node.settings(tracker.address()));
+  REQUIRE_FALSE(refused);
+  CHECK_THAT(refused.error().detail, Contains("is no folder"));
+  CHECK(tracker.requests().empty());
+  CHECK(test::text_of(node.data) == "a file");
+}
+
 TEST_CASE("The tracker's refusal is told as it is, and nothing is left on disk", "[p2pd]") {
   Joining node;
   Tracker tracker([](const auto&) { return refusal(Errc::denied, "the token is used up"); });
