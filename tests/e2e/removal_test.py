@@ -2,7 +2,6 @@
 """p2pctl node remove: a node is cut off everywhere, also when the tracker is gone right after it."""
 
 import signal
-import time
 
 from cluster import ClusterTest, MiB, main, make_file, wait_until
 
@@ -24,6 +23,11 @@ class Removal(ClusterTest):
 
     def bytes_on(self, node):
         return sum(part.stat().st_blocks * 512 for part in self.parts_of(node))
+
+    def n4_stands_still_while_n2_goes_on(self):
+        still, begin = self.bytes_on("n4"), self.bytes_on("n2")
+        wait_until(lambda: self.bytes_on("n2") >= begin + 2 * MiB, 30, "n2 goes on")
+        return self.bytes_on("n4") == still
 
     def test_in_mid_push_ends_its_task_and_no_other(self):
         push, job = self.cluster.running_push(self.name, "--to", "n2 | n3", "--path", "mid.bin",
@@ -56,10 +60,9 @@ class Removal(ClusterTest):
             self.cluster.tracker.kill()
         finally:
             removed.send_signal(signal.SIGCONT)
-        time.sleep(4)
-        before = self.bytes_on("n4")
-        time.sleep(2)
-        self.assertEqual(before, self.bytes_on("n4"))
+        # What was on its way still arrives; then it gets nothing, while n2 goes on.
+        wait_until(self.n4_stands_still_while_n2_goes_on, 20, "nobody gives n4 anything")
+        self.assertTrue(self.n4_stands_still_while_n2_goes_on())
         # The others go on without the tracker.
         self.cluster.tracker.start()
         run = self.cluster.finish(push)
