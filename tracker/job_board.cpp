@@ -42,7 +42,7 @@ TaskReport report_from(const proto::TaskUpdate& update) {
 
 JobBoard::JobBoard(boost::asio::io_context& loop, Registry& registry, Catalogue& catalogue,
                    TicketOffice& tickets, Journal& journal, DiskPool& disk, Agents& agents, Rng rng,
-                   const SourceLossRules& loss_rules)
+                   const SourceLossRules& loss_rules, const BoardLimits& limits)
     : loop_(loop),
       registry_(registry),
       catalogue_(catalogue),
@@ -51,29 +51,17 @@ JobBoard::JobBoard(boost::asio::io_context& loop, Registry& registry, Catalogue&
       disk_(disk),
       agents_(agents),
       rng_(rng),
+      limits_(limits),
       loss_rules_(loss_rules) {}
 
 Status JobBoard::load(StateStore& store, WallTime now) {
   auto stored = load_jobs(store);
   if (!stored) return stored.error();
+  store_ = &store;
   for (StoredJob& entry : *stored) {
-    BoardJob job;
-    job.stored = true;
-    job.record = std::move(entry.record);
+    BoardJob job = from_store(std::move(entry), now);
     const JobId id{job.record.number()};
     last_number_ = std::max(last_number_, id.number);
-    for (const TaskStatus& task : entry.tasks) job.stored_states.push_back(task.state);
-    if (job.record.kind() == "publish") {
-      job.source.emplace(std::move(entry.tasks), JobRules{}, now);
-    } else {
-      job.targets.emplace(std::move(entry.tasks), rules_of(job.record), now);
-      const auto node = NodeId::parse(job.record.publish_node());
-      if (job.record.state() == kPreparing && node) {
-        TaskStatus task;
-        task.node = *node;
-        job.source.emplace(std::vector{task}, JobRules{}, now);
-      }
-    }
     if (!job.finished() && !job.record.name().empty()) {
       const auto name = parse_file_name(job.record.name());
       if (name) {
@@ -92,8 +80,29 @@ Status JobBoard::load(StateStore& store, WallTime now) {
     }
     jobs_.emplace(id, std::move(job));
   }
+  forget_old_jobs();
   arm_what_removed_nodes_had();
   return {};
+}
+
+BoardJob JobBoard::from_store(StoredJob stored, WallTime now) const {
+  BoardJob job;
+  job.stored = true;
+  job.record = std::move(stored.record);
+  for (const TaskStatus& task : stored.tasks) job.stored_states.push_back(task.state);
+  if (job.record.kind() == "publish") {
+    job.source.emplace(std::move(stored.tasks), JobRules{}, now);
+  } else {
+    job.targets.emplace(std::move(stored.tasks), rules_of(job.record), now);
+    const auto node = NodeId::parse(job.record.publish_node());
+    if (job.record.state() == kPreparing && node) {
+      TaskStatus task;
+      task.node = *node;
+      job.source.emplace(std::vector{task}, JobRules{}, now);
+    }
+  }
+  if (job.finished()) job.source_sent = job.record.source_bytes_sent();
+  return job;
 }
 
 ContentId JobBoard::content_of(const BoardJob& job) const {
@@ -179,13 +188,13 @@ void JobBoard::begin_targets(BoardJob& job, WallTime now) {
 }
 
 Status JobBoard::cancel(JobId id, WallTime now) {
-  const auto found = jobs_.find(id);
-  if (found == jobs_.end()) return Error{Errc::not_found, "no job " + id.str()};
-  BoardJob& job = found->second;
-  if (job.finished()) {
+  const BoardJob* known = find(id);
+  if (known == nullptr) return Error{Errc::not_found, "no job " + id.str()};
+  if (known->finished()) {
     return Error{Errc::invalid_argument,
-                 "job " + id.str() + " is over already (" + job.record.state() + ")"};
+                 "job " + id.str() + " is over already (" + known->record.state() + ")"};
   }
+  BoardJob& job = jobs_.at(id);
   job.record.set_cancelled(true);
   if (job.source) job.source->on_cancel(now);
   if (job.targets) job.targets->on_cancel(now);
@@ -345,8 +354,10 @@ void JobBoard::finish(BoardJob& job, WallTime now) {
   const ContentId content = content_of(job);
   if (const auto swarm = swarms_.find(content); swarm != swarms_.end() && job.targets) {
     for (const TaskStatus& task : job.targets->tasks()) swarm->second.on_wants_no_more(task.node);
+    if (swarm->second.empty()) swarms_.erase(swarm);
   }
   if (!is_wanted(content)) seeds_told_.erase(content);
+  job.lacking.clear();
   StateBatch batch;
   store_tasks(job, batch);
   put_job(job.record, batch);
@@ -378,11 +389,10 @@ void JobBoard::store_tasks(BoardJob& job, StateBatch& batch) {
 void JobBoard::on_tick(WallTime now) {
   renew_tickets(now);
   withdraw_what_is_lost(now);
+  bool settled = false;
   for (auto& [id, job] : jobs_) {
     if (job.finished()) {
-      const bool reported =
-          unix_millis(now) - job.record.finished_unix_ms() >= kLastReports.count();
-      if (reported && !job.source_sent) job.source_sent = source_bytes_sent(job);
+      settled = settle_finished(job, now) || settled;
       continue;
     }
     if (job.source) job.source->on_tick(now);
@@ -394,6 +404,35 @@ void JobBoard::on_tick(WallTime now) {
     if (!batch.changes.empty()) journal_.commit(std::move(batch));
     tell_watchers(job);
   }
+  if (settled) forget_old_jobs();
+}
+
+// The last reports are in: what only a running job needs is given back.
+bool JobBoard::settle_finished(BoardJob& job, WallTime now) {
+  if (job.source_sent || unix_millis(now) - job.record.finished_unix_ms() < kLastReports.count()) {
+    return false;
+  }
+  job.source_sent = source_bytes_sent(job);
+  job.record.set_source_bytes_sent(*job.source_sent);
+  job.meters.clear();
+  job.uploads_before.clear();
+  StateBatch batch;
+  put_job(job.record, batch);
+  journal_.commit(std::move(batch));
+  return true;
+}
+
+void JobBoard::forget_old_jobs() {
+  std::size_t jobs = 0;
+  std::size_t tasks = 0;
+  std::vector<JobId> old;
+  for (auto it = jobs_.rbegin(); it != jobs_.rend(); ++it) {
+    const BoardJob& job = it->second;
+    if (!job.finished() || !job.source_sent) continue;
+    tasks += job.shown().tasks().size();
+    if (++jobs > limits_.finished_jobs || tasks > limits_.finished_tasks) old.push_back(it->first);
+  }
+  for (const JobId id : old) jobs_.erase(id);
 }
 
 void JobBoard::tell_watchers(BoardJob& job) {
@@ -415,8 +454,18 @@ void JobBoard::tell_watchers(BoardJob& job) {
 }
 
 const BoardJob* JobBoard::find(JobId id) const {
-  const auto found = jobs_.find(id);
-  return found == jobs_.end() ? nullptr : &found->second;
+  if (const auto found = jobs_.find(id); found != jobs_.end()) return &found->second;
+  if (recalled_ && recalled_->first.number == id.number) return &recalled_->second;
+  if (store_ == nullptr || id.number > last_number_) return nullptr;
+  auto stored = load_job(*store_, id.number);
+  if (!stored) {
+    log_error("jobs", "an old job cannot be read", {{"why", stored.error().detail}});
+    return nullptr;
+  }
+  // One that is not finished is being made, and nobody's business yet.
+  if (!*stored || (**stored).record.finished_unix_ms() == 0) return nullptr;
+  recalled_.emplace(id, from_store(std::move(**stored), wall_now()));
+  return &recalled_->second;
 }
 
 std::vector<const BoardJob*> JobBoard::newest_first() const {

@@ -60,6 +60,16 @@ struct BoardJob {
   bool finished() const { return record.finished_unix_ms() != 0; }
 };
 
+// Finished jobs that are kept in memory: the newest ones, as long as neither number is exceeded.
+// Others are read from the store when somebody asks for them.
+struct BoardLimits {
+  std::size_t finished_jobs = 1000;
+  std::size_t finished_tasks = 500'000;
+  // What nodes said that they have sent, one for each node and content; above it those of contents
+  // that no job is about are forgotten.
+  std::size_t uploads = 100'000;
+};
+
 class JobBoard {
  public:
   // What the board needs of the rest of the tracker.
@@ -72,8 +82,9 @@ class JobBoard {
 
   JobBoard(boost::asio::io_context& loop, Registry& registry, Catalogue& catalogue,
            TicketOffice& tickets, Journal& journal, DiskPool& disk, Agents& agents, Rng rng,
-           const SourceLossRules& loss_rules = {});
+           const SourceLossRules& loss_rules = {}, const BoardLimits& limits = {});
 
+  // `store` outlives this.
   Status load(StateStore& store, WallTime now);
 
   // Checks everything that can be checked before anything is stored; `done` is called when the job
@@ -95,7 +106,10 @@ class JobBoard {
   // Every 250 ms: deadlines, task states to the store, watchers.
   void on_tick(WallTime now);
 
+  // Nothing when there is no such job. What it returns lives until the loop goes on, or until the
+  // next call. May read the store.
   const BoardJob* find(JobId id) const;
+  // Those in memory: all that are not finished, and the newest of the others.
   std::vector<const BoardJob*> newest_first() const;
   const Swarm* swarm_of(const ContentId& id) const;
   std::size_t running() const;
@@ -151,6 +165,10 @@ class JobBoard {
   static bool is_over(const BoardJob& job, NodeId node);
   void meter(BoardJob& job, NodeId node, std::uint64_t bytes, Time now);
   void store_tasks(BoardJob& job, StateBatch& batch);
+  bool settle_finished(BoardJob& job, WallTime now);
+  void forget_old_jobs();
+  void forget_old_uploads();
+  BoardJob from_store(StoredJob stored, WallTime now) const;
   void tell_watchers(BoardJob& job);
   ContentId content_of(const BoardJob& job) const;
 
@@ -162,7 +180,10 @@ class JobBoard {
   DiskPool& disk_;
   Agents& agents_;
   Rng rng_;
+  StateStore* store_ = nullptr;  // set by load()
+  const BoardLimits limits_;
   std::map<JobId, BoardJob> jobs_;
+  mutable std::optional<std::pair<JobId, BoardJob>> recalled_;  // the last one read again
   std::uint64_t last_number_ = 0;
   std::map<ContentId, Swarm> swarms_;
   std::map<ContentId, std::vector<NodeId>> seeds_told_;

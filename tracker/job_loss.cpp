@@ -225,6 +225,7 @@ std::uint32_t JobBoard::on_node_removed(NodeId node, WallTime now) {
     swarm.on_gone(node);
     swarm.on_wants_no_more(node);
   }
+  std::erase_if(swarms_, [](const auto& entry) { return entry.second.empty(); });
   std::erase_if(bodies_, [&](const auto& entry) { return entry.first.first == node; });
   withdraw_what_is_lost(now);
   return failed;

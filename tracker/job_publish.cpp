@@ -15,6 +15,7 @@ namespace {
 
 // Manifest bodies of all nodes that are publishing at this moment.
 constexpr std::size_t kMaxBodiesBytes = 256 * 1024 * 1024;
+constexpr std::size_t kMaxBodiesOfNode = 64;
 
 // Checks the manifest against its id; what of it the catalogue keeps.
 Result<proto::ContentRecord> describe(const ContentId& id, const std::string& root_record,
@@ -45,10 +46,14 @@ void JobBoard::on_body_piece(NodeId node, const proto::BodyPiece& piece) {
     return !entry.second.finished() && entry.second.source && entry.second.source->index_of(node);
   });
   std::size_t held = 0;
-  for (const auto& [key, body] : bodies_) held += body.size();
+  std::size_t of_node = 0;
+  for (const auto& [key, body] : bodies_) {
+    held += body.size();
+    of_node += key.first == node && key.second != *content ? 1 : 0;
+  }
   std::string& body = bodies_[{node, *content}];
   if (piece.offset() == 0) body.clear();
-  if (!publishing || piece.offset() != body.size() ||
+  if (!publishing || of_node >= kMaxBodiesOfNode || piece.offset() != body.size() ||
       held + piece.bytes().size() > kMaxBodiesBytes) {
     log_warn("jobs", "a piece of a manifest that fits nothing; dropped",
              {{"node", node.str()}, {"content", content->short_hex()}});

@@ -98,7 +98,9 @@ std::vector<StateBatch> all_task_pages(std::uint64_t job, const std::vector<Task
   return batches;
 }
 
-Result<std::vector<StoredJob>> load_jobs(StateStore& store) {
+namespace {
+
+Result<std::vector<StoredJob>> load_below(StateStore& store, std::string_view prefix) {
   std::vector<StoredJob> jobs;
   std::optional<Error> bad;
   StoredJob current;
@@ -110,7 +112,7 @@ Result<std::vector<StoredJob>> load_jobs(StateStore& store) {
     if (current.record.number() > 0) jobs.push_back(std::move(current));
     current = StoredJob{};
   };
-  const Status scanned = store.scan(kPrefix, [&](std::string_view key, const auto& entry) {
+  const Status scanned = store.scan(prefix, [&](std::string_view key, const auto& entry) {
     constexpr std::size_t kJobKeyBytes = 4 + 6 + 1 + 3;
     const std::string job = std::string(key.substr(0, kJobKeyBytes));
     if (job != current_key) {
@@ -139,6 +141,19 @@ Result<std::vector<StoredJob>> load_jobs(StateStore& store) {
   if (bad) return *bad;
   finish();
   return jobs;
+}
+
+}  // namespace
+
+Result<std::vector<StoredJob>> load_jobs(StateStore& store) {
+  return load_below(store, kPrefix);
+}
+
+Result<std::optional<StoredJob>> load_job(StateStore& store, std::uint64_t number) {
+  auto jobs = load_below(store, job_key(number) + "/");
+  if (!jobs) return jobs.error();
+  if (jobs->empty()) return std::optional<StoredJob>();
+  return std::optional(std::move(jobs->front()));
 }
 
 }  // namespace p2p

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,5 +30,7 @@ std::vector<StateBatch> all_task_pages(std::uint64_t job, const std::vector<Task
 // Jobs in rising order. A job without its head (a crash between its pages and the head, which is
 // written last) does not exist.
 Result<std::vector<StoredJob>> load_jobs(StateStore& store);
+// Nothing when there is none of this number.
+Result<std::optional<StoredJob>> load_job(StateStore& store, std::uint64_t number);
 
 }  // namespace p2p

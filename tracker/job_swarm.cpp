@@ -171,7 +171,10 @@ void JobBoard::on_holdings(NodeId node, const proto::Holdings& holdings) {
 
 void JobBoard::on_upload(NodeId node, const proto::UploadReport& report) {
   const auto content = ContentId::from_raw(report.content_id());
-  if (!content) return;
+  if (!content || catalogue_.content(*content) == nullptr) return;
+  if (uploads_.size() >= limits_.uploads && !uploads_.contains({*content, node})) {
+    forget_old_uploads();
+  }
   Upload& upload = uploads_[{*content, node}];
   // The agent counts from its own start.
   upload.total += report.bytes_sent() >= upload.last_report
@@ -181,6 +184,15 @@ void JobBoard::on_upload(NodeId node, const proto::UploadReport& report) {
   for (auto& [id, job] : jobs_) {
     if (!job.finished() && content_of(job) == *content) job.changed = true;
   }
+}
+
+// Those of contents that no job is about now. A later job may then count what was sent before it.
+void JobBoard::forget_old_uploads() {
+  std::set<ContentId> in_use;
+  for (const auto& [id, job] : jobs_) {
+    if (!job.source_sent) in_use.insert(content_of(job));
+  }
+  std::erase_if(uploads_, [&](const auto& entry) { return !in_use.contains(entry.first.first); });
 }
 
 std::uint64_t JobBoard::source_bytes_sent(const BoardJob& job) const {

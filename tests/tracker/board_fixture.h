@@ -157,6 +157,7 @@ struct TrackerIdentity {
 struct Process {
   Disk& disk;
   SourceLossRules loss_rules;
+  BoardLimits limits;
   boost::asio::io_context io{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work =
       boost::asio::make_work_guard(io);
@@ -167,11 +168,12 @@ struct Process {
   FakeAgents agents{disk.store};
   TicketOffice tickets{TrackerIdentity::get().signer(), TrackerIdentity::get().cluster.id,
                        registry};
-  JobBoard board{io, registry, catalogue, tickets, journal, pool, agents, Rng(1), loss_rules};
+  JobBoard board{io, registry, catalogue, tickets, journal, pool, agents, Rng(1), loss_rules, limits};
   WallTime now = wall_now();
 
-  explicit Process(Disk& disk_value, const SourceLossRules& loss_rules_value = {})
-      : disk(disk_value), loss_rules(loss_rules_value) {
+  explicit Process(Disk& disk_value, const SourceLossRules& loss_rules_value = {},
+                   const BoardLimits& limits_value = {})
+      : disk(disk_value), loss_rules(loss_rules_value), limits(limits_value) {
     // What the board has to say is not what a reader of test output looks for.
     set_log_sink([](std::string_view) {});
     REQUIRE(board.load(disk.store, now));

@@ -187,6 +187,18 @@ TEST_CASE("A node cannot give its file a name that is none", "[tracker]") {
   CHECK(process.catalogue.content(process.manifest.content_id) == nullptr);
 }
 
+TEST_CASE("A node has at most 64 manifests on their way", "[tracker]") {
+  Disk disk;
+  Publishing process(disk);
+  for (int i = 0; i < 64; ++i) {
+    send_body(process, "web1", ContentId{sha256(std::string_view(std::to_string(i)))}, "piece");
+  }
+  send_body(process, "web1", process.manifest.content_id, process.manifest.body_bytes);
+  send_hashed(process, "web1", process.job, process.manifest);
+  REQUIRE(run_to_end(process, process.job));
+  CHECK(process.Process::job(process.job).record.state() == "failed");
+}
+
 TEST_CASE("A body may be sent again from its beginning", "[tracker]") {
   Disk disk;
   Publishing process(disk);
