@@ -135,6 +135,11 @@ Result<proto::NodeRecord> Registry::join(const Join& request, WallTime now, Stat
                  "several nodes)"};
   }
   if (const Status valid = check_node_name(request.name); !valid) return valid.error();
+  // An operator who removes a node by its id must not hit another one of that name.
+  if (NodeId::parse(request.name)) {
+    return Error{Errc::invalid_argument, "node name " + request.name +
+                                             " has the form of a node's id: choose another --name"};
+  }
   if (by_name_.contains(request.name)) {
     return Error{Errc::already_exists, "a node named '" + request.name +
                                            "' is already in the cluster: choose another --name"};

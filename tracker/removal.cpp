@@ -68,6 +68,12 @@ void Removal::remove(const std::string& name, WallTime now,
     if (before == nullptr) return done(Registry::unknown_node(name));
     proto::RemovedNode reply = reply_about(*before);
     reply.set_already(true);
+    // The list could not be signed when it was due: nobody is cut off yet.
+    if (told_version_ < registry_.deny_version()) {
+      const auto told = tell_all(now);
+      if (!told) return done(told.error().within(reply.name() + " is removed, but not cut off"));
+      reply.set_agents_told(*told);
+    }
     return done(reply);
   }
   if (registry_.deny_list(now).nodes.size() >= kMaxDenied) {
@@ -87,16 +93,26 @@ void Removal::remove(const std::string& name, WallTime now,
   });
 }
 
+Result<std::uint32_t> Removal::tell_all(WallTime now) {
+  auto list = signed_list(now);
+  if (!list) return list.error();
+  proto::TrackerMessage message;
+  message.set_deny_list(*std::move(list));
+  told_version_ = signed_version_;
+  return agents_.send_to_all(message);
+}
+
 void Removal::announce(NodeId node, proto::RemovedNode reply,
                        const std::function<void(Result<proto::RemovedNode>)>& done) {
   const WallTime now = wall_now();
-  auto list = signed_list(now);
-  if (!list) return done(list.error().within(reply.name() + " is removed, but not cut off"));
-  proto::TrackerMessage message;
-  message.set_deny_list(*std::move(list));
-  reply.set_agents_told(agents_.send_to_all(message));
+  const auto told = tell_all(now);
+  reply.set_agents_told(told ? *told : 0);
   reply.set_tasks_failed(board_.on_node_removed(node, now));
   agents_.end_removed(node);
+  if (!told) {
+    return done(told.error().within(
+        reply.name() + " is removed, but not cut off from the other nodes; repeat it"));
+  }
   log_info("agents", "node removed",
            {{"node", reply.name()},
             {"id", reply.id()},

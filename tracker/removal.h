@@ -54,6 +54,7 @@ class Removal {
 
  private:
   Result<std::string> signed_list(WallTime now);
+  Result<std::uint32_t> tell_all(WallTime now);
   void announce(NodeId node, proto::RemovedNode reply,
                 const std::function<void(Result<proto::RemovedNode>)>& done);
 
@@ -66,6 +67,7 @@ class Removal {
   std::string signed_;  // of signed_version_, at signed_at_
   std::uint64_t signed_version_ = 0;
   WallTime signed_at_{};
+  std::uint64_t told_version_ = 0;  // that all agents were sent
 };
 
 // What a removed node is told, whenever it connects.

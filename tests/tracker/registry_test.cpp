@@ -187,6 +187,15 @@ TEST_CASE("A name is taken as long as its node is in the cluster", "[tracker]") 
   CHECK(second->id() != first->id());
 }
 
+TEST_CASE("A name that looks like a node's id is refused", "[tracker]") {
+  Fleet fleet;
+  fleet.token("t", 2);
+  const std::string id = (*fleet.join(with("t", "web1"))).id();
+  CHECK(fleet.refusal(with("t", id)).code == Errc::invalid_argument);
+  CHECK(fleet.registry.find(id)->record.name() == "web1");
+  CHECK(fleet.join(with("t", id.substr(1))));
+}
+
 TEST_CASE("Every node gets an id of its own", "[tracker]") {
   Fleet fleet;
   fleet.token("t", 100);

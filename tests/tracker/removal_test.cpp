@@ -129,6 +129,27 @@ TEST_CASE("Removing a node again says when it was removed, and an unknown one is
   CHECK(remover.remove("web1").already());
 }
 
+TEST_CASE("A removal of which the list was never sent sends it when it is repeated", "[tracker]") {
+  Disk disk;
+  {
+    Process process(disk);
+    process.enrol("web1");
+    // As if the tracker ended, or could not sign, right after the removal was stored.
+    StateBatch batch;
+    process.registry.remove(*process.registry.find("web1"), process.now, batch);
+    process.journal.commit(std::move(batch));
+    process.settle();
+  }
+  Process process(disk);
+  Remover remover(process);
+  const proto::RemovedNode again = remover.remove("web1");
+  CHECK(again.already());
+  CHECK(again.agents_told() == 3);
+  CHECK(remover.lists.size() == 1);
+  remover.remove("web1");
+  CHECK(remover.lists.size() == 1);
+}
+
 TEST_CASE("A removal that cannot be stored tells nobody", "[tracker]") {
   Disk disk;
   Process process(disk);
