@@ -17,7 +17,7 @@ namespace p2p {
 struct SourceLossRules {
   // Receivers must have lacked something for this long: news of chunks travels meanwhile.
   Duration settle = std::chrono::seconds(5);
-  // Nothing is lost before the tracker has run for this long: agents wait up to 10 s before they
+  // Nothing is lost before the tracker has run for this long: agents wait up to 15 s before they
   // try to connect again, and holders may be among them.
   Duration after_start = std::chrono::seconds(20);
 };

@@ -194,10 +194,19 @@ std::string ProgressView::slowest_line() const {
 
 std::vector<std::string> ProgressView::lines(const Style& style) const {
   if (phase_ < 0) return {};
-  if (nodes_.size() <= 1 || phase_ == preparing) return {bar_line(style.width)};
-  std::vector<std::string> lines{bucket_line(style), cut(subject() + "  " + totals(), style.width)};
-  if (const std::string slowest = slowest_line(); !slowest.empty()) {
-    lines.push_back(cut(slowest, style.width));
+  std::vector<std::string> lines;
+  if (nodes_.size() <= 1 || phase_ == preparing) {
+    lines.push_back(bar_line(style.width));
+  } else {
+    lines.push_back(bucket_line(style));
+    lines.push_back(cut(subject() + "  " + totals(), style.width));
+    if (const std::string slowest = slowest_line(); !slowest.empty()) {
+      lines.push_back(cut(slowest, style.width));
+    }
+  }
+  // What it waits for; what a finished one has to say is in its summary.
+  if (phase_ == running && !job_.detail().empty()) {
+    lines.push_back(cut(printable(job_.detail()), style.width));
   }
   return lines;
 }
@@ -219,6 +228,7 @@ proto::ProgressEvent ProgressView::event() const {
   event.set_failed(counts.failed());
   event.set_cancelled(counts.cancelled());
   event.set_expired(counts.expired());
+  event.set_detail(job_.detail());
   return event;
 }
 

@@ -25,7 +25,8 @@ class ProgressView {
   };
 
   void update(const proto::Job& job);
-  // One line for a job on one node, up to three for a fleet; none before the first update.
+  // One line for a job on one node, up to three for a fleet, and one about whom it waits for; none
+  // before the first update.
   std::vector<std::string> lines(const Style& style) const;
   proto::ProgressEvent event() const;
 

@@ -48,6 +48,22 @@ TEST_CASE("Nothing is drawn before the first state", "[tools][progress]") {
   CHECK(view.lines({}).empty());
 }
 
+TEST_CASE("For whom a job waits is said while it runs", "[tools][progress]") {
+  for (proto::Job job : {push_job(50 * kMiB, 100 * kMiB), fleet_job()}) {
+    if (job.tasks().empty()) add_task(job, "web01", "running", 50);
+    job.set_detail("waits for n1: offline");
+    ProgressView view;
+    view.update(job);
+    CHECK(view.lines({.width = 100}).back() == "waits for n1: offline");
+    CHECK(view.lines({.width = 12}).back() == "waits for...");
+    CHECK(view.event().detail() == "waits for n1: offline");
+    job.set_finished(true);
+    job.set_state("failed");
+    view.update(job);
+    CHECK(view.lines({.width = 100}).back() != "waits for n1: offline");
+  }
+}
+
 TEST_CASE("A job on one node is a bar with bytes, current rate and time left",
           "[tools][progress]") {
   proto::Job job = push_job(50 * kMiB, 100 * kMiB);
