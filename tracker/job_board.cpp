@@ -58,6 +58,7 @@ Status JobBoard::load(StateStore& store, WallTime now) {
   auto stored = load_jobs(store);
   if (!stored) return stored.error();
   store_ = &store;
+  loaded_ = now;
   for (StoredJob& entry : *stored) {
     BoardJob job = from_store(std::move(entry), now);
     const JobId id{job.record.number()};

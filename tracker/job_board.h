@@ -156,6 +156,7 @@ class JobBoard {
   void stand(Swarm& swarm, NodeId node) const;
   void tell_seeds(const ContentId& content, std::optional<NodeId> anew = {});
   std::vector<SourceLoss::Receiver> receivers_of(const ContentId& content) const;
+  bool may_be_had(const ContentId& content, WallTime now) const;
   std::vector<NodeId> holders_away(const ContentId& content) const;
   bool may_hold_whole(NodeId node, const ContentId& content) const;
   std::string why_lost(const ContentId& content) const;
@@ -197,6 +198,7 @@ class JobBoard {
   std::map<ContentId, Lost> lost_;
   std::set<NodeId> announced_;  // have said all that they hold since they connected
   Time started_ = monotonic_now();
+  WallTime loaded_{};
   std::map<std::pair<NodeId, ContentId>, std::string> bodies_;  // arriving in pieces
   struct Upload {
     std::uint64_t last_report = 0;

@@ -106,6 +106,22 @@ std::vector<NodeId> JobBoard::holders_away(const ContentId& content) const {
   return {away.begin(), away.end()};
 }
 
+// A holder that is away is waited for as long as a target that is away.
+bool JobBoard::may_be_had(const ContentId& content, WallTime now) const {
+  if (seeds_of(content) > 0) return true;
+  std::uint64_t ttl = 0;
+  for (const auto& [id, job] : jobs_) {
+    if (job.finished() || !job.targets || content_of(job) != content) continue;
+    ttl = std::max(ttl, job.record.offline_ttl_seconds());
+  }
+  const std::vector<NodeId> away = holders_away(content);
+  return std::any_of(away.begin(), away.end(), [&](NodeId id) {
+    const NodeEntry* node = std::as_const(registry_).find(id);
+    const WallTime seen = node == nullptr ? WallTime{} : std::max(node->last_seen, loaded_);
+    return now - seen < std::chrono::seconds(ttl);
+  });
+}
+
 std::string JobBoard::waits_for(const BoardJob& job) const {
   if (job.finished() || !job.targets || job.lacking.empty()) return {};
   const ContentId content = content_of(job);
@@ -174,8 +190,8 @@ void JobBoard::withdraw_what_is_lost(WallTime now) {
   for (const ContentId& content : wanted) {
     const auto lost = lost_.find(content);
     if (lost == lost_.end()) continue;
-    const bool may_be_had = seeds_of(content) > 0 || !holders_away(content).empty();
-    if (!lost->second.rule.is_lost(monotonic_now(), may_be_had, receivers_of(content))) continue;
+    const bool had = may_be_had(content, now);
+    if (!lost->second.rule.is_lost(monotonic_now(), had, receivers_of(content))) continue;
     const std::string why = lost->second.why;
     lost_.erase(lost);
     withdraw(content, "withdrawn: " + why + "; publish it again", now);

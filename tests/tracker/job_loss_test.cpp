@@ -204,6 +204,26 @@ TEST_CASE("A holder that is only offline is waited for, and the job says for who
   CHECK_FALSE(process.job(process.push).finished());
 }
 
+TEST_CASE("Another holder that stays away is waited for as long as a target", "[tracker][loss]") {
+  Disk disk;
+  Receivers process(disk);
+  process.enrol_online("seed2");
+  say_holding(process, "seed2", process.manifest.content_id);
+  process.lose("seed");
+  process.offline("seed2");
+  process.now = process.now + std::chrono::seconds(599);
+  process.all_lack();
+  CHECK_FALSE(process.job(process.push).finished());
+  process.now = process.now + std::chrono::seconds(1);
+  process.all_lack();
+  CHECK(process.job(process.push).finished());
+  CHECK(process.is_withdrawn());
+  // It comes back after all.
+  say_holding(process, "seed2", process.manifest.content_id);
+  process.online("seed2");
+  CHECK_FALSE(process.is_withdrawn());
+}
+
 TEST_CASE("A source that is back without the content is lost", "[tracker][loss]") {
   Disk disk;
   Receivers process(disk);
