@@ -149,10 +149,12 @@ class Landing(ClusterTest):
             self.assertIn("changed at the source", self.cluster.task(job, node)["detail"])
             self.assertFalse(self.copy_on(self.cluster.nodes[node]).exists())
             self.assert_no_parts(self.cluster.nodes[node])
-        again = self.cluster.ctl("push", self.name, "--to", "n2", "--path", self.target)
-        self.assertNotEqual(0, again.code)
-        self.assertIn("changed at the source", again.err)
-        self.assertIn("publish it again", again.err)
+        content = self.cluster.ctl_json("file", "show", self.name)["content_id"]
+        for source in (self.name, content):
+            again = self.assert_no_job_started("push", source, "--to", "n2", "--path", self.target)
+            self.assertEqual(1, again.code, again)
+            self.assertIn("changed at the source", again.err)
+            self.assertIn("publish it again", again.err)
         self.cluster.publish("n1", self.file, self.name)
         self.cluster.ctl_ok("push", self.name, "--to", "n2", "--path", self.target)
         self.assert_copies(self.file, self.copy_on(self.n2))
