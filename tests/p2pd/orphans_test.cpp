@@ -305,16 +305,22 @@ TEST_CASE("A part is removed behind what a transfer of its content has begun", "
   Searching node;
   const std::string part = node.put_part("images/", 1);
   node.put_on_record("a", 1, "images/", fs::path(part).filename());
-  node.orphans.add(*node.records.list());
+  DiskPool disk(2, 100);
+  Orphans orphans(node.threads.control, disk, node.tools, kSelf, [](JobId) {});
+  orphans.add(*node.records.list());
   std::promise<void> begin;
-  node.threads.disk.post(content_lane(content_of("a")), [&, begun = begin.get_future().share()] {
+  disk.post(content_lane(content_of("a")), [&, begun = begin.get_future().share()] {
     begun.wait();
     // What Part::open does when job 2 goes on with the part.
     (void)node.records.take_over(content_of("a"), 2);
   });
-  node.orphans.remove(JobId{1});
+  orphans.remove(JobId{1});
+  // The other thread has done by now what waits for no lane.
+  std::promise<void> idle;
+  disk.post([&] { idle.set_value(); });
+  idle.get_future().wait();
   begin.set_value();
-  node.threads.settle();
+  disk.stop();
   CHECK(node.is_there(part));
   CHECK(node.on_record() == 1);
 }
