@@ -110,13 +110,14 @@ struct Guest {
 
 // `loop` is the mesh's control thread, the guests' loop and the test's.
 struct MeshHost : Loop {
+  NodeId id = *NodeId::parse(new_uuid());
   DiskPool disk{1, 100};
   MeshOwner owner;
   PeerMesh mesh;
   std::uint16_t port = 0;
 
   explicit MeshHost(const PeerMeshSettings& settings = {})
-      : mesh(io, disk, settings, *NodeId::parse(new_uuid()), our_cluster().id, owner, Rng(1)) {
+      : mesh(io, disk, settings, id, our_cluster().id, owner, Rng(1)) {
     mesh.set_contexts(server_context(our_cluster()), client_context(our_cluster()));
     port = must(mesh.listen({"127.0.0.1", 0}));
   }

@@ -19,7 +19,7 @@ struct Serving final : Uploads::Owner {
       test::must(ContentStore::open(state, node.base / "manifests", *node.privileged));
   test::MeshHost host;
   test::Guest guest;
-  Uploads uploads{host.io, host.disk, host.mesh, contents, *this, Rng(1)};
+  Uploads uploads{host.io, host.disk, host.mesh, host.id, contents, *this, Rng(1)};
   const SpaceKey space{test::content_number(1), false};
   bool admitted = true;
   std::vector<NodeId> not_admitted;
