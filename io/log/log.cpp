@@ -1,10 +1,14 @@
 #include "io/log/log.h"
 
 #include <spdlog/logger.h>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <charconv>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -17,6 +21,37 @@ namespace {
 constexpr std::size_t kMaxValueBytes = 2000;
 // Ours is the text from the level on (%v); the time is UTC.
 constexpr const char* kPattern = "%Y-%m-%dT%H:%M:%S.%eZ %v";
+// The journal knows the time itself. "<4>" at the start of a line gives it the level
+// (sd-daemon(3)).
+constexpr char kPriority = '*';
+constexpr const char* kJournalPattern = "%*%v";
+
+class PriorityFlag final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm& /*time*/,
+              spdlog::memory_buf_t& line) override {
+    const char* const priority = message.level >= spdlog::level::err    ? "<3>"
+                                 : message.level == spdlog::level::warn ? "<4>"
+                                 : message.level == spdlog::level::info ? "<6>"
+                                                                        : "<7>";
+    line.append(priority, priority + 3);
+  }
+  std::unique_ptr<spdlog::custom_flag_formatter> clone() const override {
+    return std::make_unique<PriorityFlag>();
+  }
+};
+
+std::unique_ptr<spdlog::formatter> make_formatter(LogForm form) {
+  auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
+  if (form == LogForm::journal) formatter->add_flag<PriorityFlag>(kPriority);
+  formatter->set_pattern(form == LogForm::journal ? kJournalPattern : kPattern);
+  return formatter;
+}
+
+LogForm form_of_stderr() {
+  return is_journal(std::getenv("JOURNAL_STREAM"), STDERR_FILENO) ? LogForm::journal
+                                                                  : LogForm::timed;
+}
 
 class FunctionSink final : public spdlog::sinks::base_sink<std::mutex> {
  public:
@@ -38,7 +73,7 @@ class FunctionSink final : public spdlog::sinks::base_sink<std::mutex> {
 std::shared_ptr<spdlog::logger> make_logger() {
   auto logger =
       std::make_shared<spdlog::logger>("p2p", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-  logger->set_pattern(kPattern, spdlog::pattern_time_type::utc);
+  logger->set_formatter(make_formatter(form_of_stderr()));
   logger->set_level(spdlog::level::info);
   return logger;
 }
@@ -167,14 +202,21 @@ Status set_log_level(std::string_view name) {
                "log level '" + std::string(name) + "' is unknown: use error, warn, info or debug"};
 }
 
-void set_log_sink(LogSink sink) {
+bool is_journal(const char* stream, int fd) {
+  struct stat file {};
+  if (stream == nullptr || ::fstat(fd, &file) != 0) return false;
+  return stream == std::to_string(file.st_dev) + ':' + std::to_string(file.st_ino);
+}
+
+void set_log_sink(LogSink sink, LogForm form) {
   spdlog::logger& out = logger();
   if (sink) {
     out.sinks() = {std::make_shared<FunctionSink>(std::move(sink))};
   } else {
     out.sinks() = {std::make_shared<spdlog::sinks::stderr_sink_mt>()};
+    form = form_of_stderr();
   }
-  out.set_pattern(kPattern, spdlog::pattern_time_type::utc);
+  out.set_formatter(make_formatter(form));
 }
 
 }  // namespace p2p

@@ -72,8 +72,13 @@ Status set_log_level(std::string_view name);
 
 // Gets each whole line without its end; calls do not overlap.
 using LogSink = std::function<void(std::string_view line)>;
+// timed: begins with the time in UTC. journal: begins with the level as systemd's journal reads it.
+enum class LogForm { timed, journal };
+// Whether `fd` is the stream that systemd names as "device:inode" in JOURNAL_STREAM; null: not set.
+// Lines on stderr have the form that this asks for.
+bool is_journal(const char* stream, int fd);
 // Sends lines to `sink` instead of stderr; an empty one restores stderr. Not while other threads
 // log.
-void set_log_sink(LogSink sink);
+void set_log_sink(LogSink sink, LogForm form = LogForm::timed);
 
 }  // namespace p2p

@@ -1,5 +1,9 @@
 #include "io/log/log.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
 #include <regex>
 #include <string>
 #include <vector>
@@ -12,8 +16,8 @@ namespace {
 // Collects lines while it lives.
 class Lines {
  public:
-  Lines() {
-    set_log_sink([this](std::string_view line) { lines_.emplace_back(line); });
+  explicit Lines(LogForm form = LogForm::timed) {
+    set_log_sink([this](std::string_view line) { lines_.emplace_back(line); }, form);
   }
   Lines(const Lines&) = delete;
   Lines& operator=(const Lines&) = delete;
@@ -80,6 +84,34 @@ TEST_CASE("The log level hides what is below it") {
   log_warn("a", "hidden");
   CHECK(lines.size() == 1);
   CHECK_FALSE(set_log_level("loud"));
+}
+
+TEST_CASE("A line for the journal begins with its level and leaves the time to it") {
+  const Lines lines(LogForm::journal);
+  REQUIRE(set_log_level("debug"));
+  log_error("agent", "stopping", {{"why", "the disk is gone"}});
+  CHECK(lines.last() == "<3>ERROR agent stopping why=\"the disk is gone\"");
+  log_warn("agent", "stopping");
+  CHECK(lines.last() == "<4>WARN  agent stopping");
+  log_info("agent", "stopping");
+  CHECK(lines.last() == "<6>INFO  agent stopping");
+  log_debug("agent", "stopping");
+  CHECK(lines.last() == "<7>DEBUG agent stopping");
+}
+
+TEST_CASE("Only the stream that systemd names is the journal") {
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe(ends.data()) == 0);
+  struct stat file {};
+  REQUIRE(::fstat(ends[1], &file) == 0);
+  const std::string name = std::to_string(file.st_dev) + ":" + std::to_string(file.st_ino);
+  CHECK(is_journal(name.c_str(), ends[1]));
+  CHECK_FALSE(is_journal((name + "1").c_str(), ends[1]));
+  CHECK_FALSE(is_journal("", ends[1]));
+  CHECK_FALSE(is_journal(nullptr, ends[1]));
+  ::close(ends[0]);
+  ::close(ends[1]);
+  CHECK_FALSE(is_journal(name.c_str(), ends[1]));
 }
 
 }  // namespace
