@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -128,6 +129,8 @@ Status await_helper(pid_t helper) {
 }
 
 Status run_helper(const HelperSettings& settings) {
+  // Otherwise ps and the journal call it "exe", as it was started.
+  ::prctl(PR_SET_NAME, "p2pd-helper", 0, 0, 0);
   if (Status set = set_log_level(settings.log_level); !set) return set;
   if (Status checked = check_channel(settings.channel); !checked) return checked;
   // Whatever else the agent was started with is not for the helper.
