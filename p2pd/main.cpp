@@ -1,5 +1,6 @@
 // p2pd: the agent on every server.
 #include <malloc.h>
+#include <sys/statvfs.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -116,6 +117,16 @@ std::string absolute(const std::string& path) {
   return std::filesystem::absolute(path).lexically_normal().string();
 }
 
+// A unit of systemd that protects the system makes everything read-only that it does not name.
+void warn_of_read_only(const std::vector<std::string>& roots) {
+  for (const std::string& root : roots) {
+    struct statvfs system {};
+    if (::statvfs(root.c_str(), &system) != 0 || (system.f_flag & ST_RDONLY) == 0) continue;
+    p2p::log_warn("agent", "nothing can be received below a root that is read-only",
+                  {{"root", root}, {"with", "in systemd's unit: ReadWritePaths=" + root}});
+  }
+}
+
 // Until it is told to end. Then, or when it cannot begin, its parts are gone.
 p2p::Status run_agent(const p2p::AgentSettings& settings,
                       std::unique_ptr<p2p::Privileged> privileged) {
@@ -130,6 +141,7 @@ p2p::Status run_agent(const p2p::AgentSettings& settings,
 int start(RunOptions& options) {
   auto account = p2p::choose_account(options.user);
   if (!account) return fail(account.error());
+  warn_of_read_only(options.files.roots);
   p2p::AgentSettings& settings = options.settings;
   settings.writes_ready_file = !options.files.ready_file.empty();
   p2p::Separated parts{.privileged = nullptr, .helper = -1, .data = settings.data};

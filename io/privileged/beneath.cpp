@@ -138,7 +138,8 @@ Result<BaseFolder> BaseFolder::open(const std::string& kind, const std::string& 
   if (!probe) {
     return error_from_errno(errno, what +
                                        ": openat2 (Linux 5.6 or newer, not blocked by a "
-                                       "container's seccomp profile) is needed");
+                                       "container's seccomp profile or systemd's "
+                                       "RestrictSUIDSGID=) is needed");
   }
   std::string name = clean(path).value_or(canonical);
   BaseFolder folder(std::move(name), std::move(canonical), std::move(fd));
