@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/base/bitfield.h"
+#include "core/base/byte_range.h"
 #include "core/base/ids.h"
 #include "core/base/result.h"
 
@@ -30,16 +31,6 @@ std::uint32_t chunk_bytes_for(std::uint64_t file_bytes);
 // Chunks that a file of this size has; 0 for an empty file. At most kMaxFileBytes: check before.
 std::uint32_t chunk_count_for(std::uint64_t file_bytes);
 
-// A run of bytes. In a list of data extents: starts at a multiple of kBlockBytes, ends at one or at
-// the end of the file, never empty, never touching its neighbour.
-struct ByteRange {
-  std::uint64_t offset = 0;
-  std::uint64_t length = 0;
-
-  std::uint64_t end() const { return offset + length; }
-  friend bool operator==(const ByteRange&, const ByteRange&) = default;
-};
-
 // The hash tree of one run of bytes, reduced to the layer of whole chunks.
 struct HashTree {
   std::uint64_t size = 0;
@@ -57,7 +48,10 @@ struct ManifestEntry {
   std::string owner, group;   // by name; empty when the publisher could not tell
   std::int64_t mtime_ns = 0;  // since 1970-01-01 UTC
   HashTree tree;
-  std::vector<ByteRange> data;  // rising; what lies between is holes of at least 64 KiB, all zeros
+  // Data extents, rising; what lies between is holes of at least 64 KiB, all zeros. Each starts at
+  // a multiple of kBlockBytes, ends at one or at the end of the file, is never empty and never
+  // touches its neighbour.
+  std::vector<ByteRange> data;
 };
 
 struct Manifest {
