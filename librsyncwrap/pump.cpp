@@ -1,11 +1,17 @@
 #include "librsyncwrap/pump.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
 #include "core/base/check.h"
 
 namespace p2p::rsync {
+namespace {
+
+constexpr std::size_t kPieceBytes = 64 * 1024;  // stays in the processor's cache
+
+}  // namespace
 
 Pump::Pump(Iterate iterate, std::size_t tail_max, std::size_t output_bytes, Output output)
     : iterate_(std::move(iterate)),
@@ -22,10 +28,14 @@ Pump::Pump(const JobPtr& job, std::size_t tail_max, std::size_t output_bytes, Ou
            tail_max, output_bytes, std::move(output)) {}
 
 Status Pump::feed(std::span<const std::uint8_t> input) {
-  if (done_ || input.empty()) return {};
-  const char* bytes = reinterpret_cast<const char*>(input.data());
-  input_.insert(input_.end(), bytes, bytes + input.size());
-  return run(false);
+  while (!done_ && !input.empty()) {
+    const std::span<const std::uint8_t> piece = input.first(std::min(input.size(), kPieceBytes));
+    const char* bytes = reinterpret_cast<const char*>(piece.data());
+    input_.insert(input_.end(), bytes, bytes + piece.size());
+    if (Status ran = run(false); !ran) return ran;
+    input = input.subspan(piece.size());
+  }
+  return {};
 }
 
 Status Pump::finish() {

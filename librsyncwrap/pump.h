@@ -33,8 +33,7 @@ class Pump {
   using Output = std::function<void(std::span<const std::uint8_t>)>;
 
   // A tail above `tail_max` is an error of the job. `output_bytes` is room for what one feed brings
-  // out, so that a job rarely stops for lack of it. Holds step + tail_max + output_bytes of memory
-  // when fed `step` bytes at a time.
+  // out, so that a job rarely stops for lack of it. Memory: 64 KiB + tail_max + output_bytes.
   Pump(Iterate iterate, std::size_t tail_max, std::size_t output_bytes, Output output);
   explicit Pump(const JobPtr& job, std::size_t tail_max, std::size_t output_bytes, Output output);
 
