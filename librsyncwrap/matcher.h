@@ -27,7 +27,7 @@ namespace p2p::rsync {
 class Matcher {
  public:
   // What one call takes at most: so that whoever feeds looks at its clock and whether it should
-  // stop every 0.1 to 0.7 ms; with a hint made to be slow (all that is hashed is in vain) within
+  // stop every 0.1 to 1 ms; with a hint made to be slow (all that is hashed is in vain) within
   // 0.15 s at blocks of 4 KiB and 2.4 s at 64 KiB.
   static constexpr std::size_t kStepBytes = 32 * 1024;
 
