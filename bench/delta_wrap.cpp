@@ -1,4 +1,4 @@
-// What librsyncwrap costs and finds.
+// What librsyncwrap and recipes cost and find.
 //   delta_wrap speed [--block 4096] [--size 256MiB]     speeds and memory on data made here
 //   delta_wrap files OLD NEW [--block 4096]             what is missing of NEW to who has OLD
 //   delta_wrap data vm|tar|tarhdr|dense|unrelated [--size 256MiB] [--block 4096]
@@ -18,6 +18,8 @@
 #include <vector>
 
 #include "core/base/units.h"
+#include "io/content/recipe_codec.h"
+#include "io/content/recipe_maker.h"
 #include "io/disk/fd.h"
 #include "librsyncwrap/block_index.h"
 #include "librsyncwrap/file_match.h"
@@ -174,6 +176,25 @@ double percent(std::uint64_t part, std::uint64_t whole) {
   return 100.0 * static_cast<double>(part) / static_cast<double>(std::max<std::uint64_t>(1, whole));
 }
 
+// Bytes, in steps of 1 MiB, that are not the same in both files.
+std::uint64_t wrong_bytes(const CopyMap& map, const ReadAt& read_old, const ReadAt& read_new) {
+  std::uint64_t wrong = 0;
+  Bytes here(1 << 20);
+  Bytes there(here.size());
+  for (const CopyRange& range : map.ranges()) {
+    for (std::uint64_t at = 0; at < range.length; at += here.size()) {
+      const auto count =
+          static_cast<std::size_t>(std::min<std::uint64_t>(here.size(), range.length - at));
+      const std::size_t a = must(read_new(range.new_offset + at, std::span(here).first(count)));
+      const std::size_t b = must(read_old(range.old_offset + at, std::span(there).first(count)));
+      if (a != count || b != count || std::memcmp(here.data(), there.data(), count) != 0) {
+        wrong += count;
+      }
+    }
+  }
+  return wrong;
+}
+
 void match(const ReadAt& read_old, std::uint64_t old_size, const ReadAt& read_new,
            std::uint64_t new_size, std::uint32_t block) {
   if (block == 0) block = block_bytes_for(new_size);
@@ -237,20 +258,26 @@ void match(const ReadAt& read_old, std::uint64_t old_size, const ReadAt& read_ne
               result.map.ranges().size(), static_cast<unsigned long long>(missing),
               percent(missing, new_size),
               static_cast<unsigned long long>(missing + layout.signature_bytes()));
-  std::uint64_t wrong = 0;
-  Bytes other(buffer.size());
-  for (const CopyRange& range : result.map.ranges()) {
-    for (std::uint64_t at = 0; at < range.length; at += buffer.size()) {
-      const auto count =
-          static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), range.length - at));
-      const std::size_t a = must(read_new(range.new_offset + at, std::span(buffer).first(count)));
-      const std::size_t b = must(read_old(range.old_offset + at, std::span(other).first(count)));
-      if (a != count || b != count || std::memcmp(buffer.data(), other.data(), count) != 0) {
-        wrong += count;
-      }
-    }
-  }
-  std::printf("wrong: %llu bytes\n", static_cast<unsigned long long>(wrong));
+  std::printf("wrong: %llu bytes\n",
+              static_cast<unsigned long long>(wrong_bytes(result.map, read_old, read_new)));
+
+  start = cpu_seconds();
+  const auto whole = [](std::uint64_t file_size, const ReadAt& read) {
+    RecipeInput file{file_size, {}, read};
+    if (file_size > 0) file.data = {{0, file_size}};
+    return file;
+  };
+  const CopyMap copies =
+      must(find_copies(whole(old_size, read_old), whole(new_size, read_new), {}));
+  const double made_in = cpu_seconds() - start;
+  const std::string recipe = encode_recipe({{old_size, {}}, {new_size, {}}, copies.ranges()});
+  const std::uint64_t left = new_size - copies.copied_bytes();
+  std::printf(
+      "recipe: %.2f s, %zu ranges in %zu bytes; missing %llu bytes (%.2f %%), with the "
+      "recipe %llu; wrong: %llu bytes\n",
+      made_in, copies.ranges().size(), recipe.size(), static_cast<unsigned long long>(left),
+      percent(left, new_size), static_cast<unsigned long long>(left + recipe.size()),
+      static_cast<unsigned long long>(wrong_bytes(copies, read_old, read_new)));
 }
 
 void files(const std::string& old_path, const std::string& new_path, std::uint32_t block) {
@@ -293,7 +320,7 @@ void made(const std::string& kind, std::uint64_t size, std::uint32_t block) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"delta_wrap: what librsyncwrap costs and finds"};
+  CLI::App app{"delta_wrap: what librsyncwrap and recipes cost and find"};
   app.require_subcommand(1);
   std::uint32_t block = 0;
   std::string size = "256MiB";
