@@ -1,5 +1,10 @@
 // What each tier finds on small data sets, in exact bytes: a matcher that finds less still gives
 // right files, so nothing else would notice (OSTree #2066: rollsum was broken for years).
+#include <librsync.h>
+
+#include <cstdio>
+#include <memory>
+
 #include "tests/librsyncwrap/match_support.h"
 
 namespace p2p::rsync {
@@ -27,6 +32,33 @@ Yield yield_of(const Pair& pair, std::uint32_t block_bytes, const MatchOptions& 
 
 constexpr MatchOptions kInPlaceOnly{.rolling = false};
 constexpr MatchOptions kRollingOnly{.in_place = false};
+
+struct Close {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+using FilePtr = std::unique_ptr<std::FILE, Close>;
+
+FilePtr file_of(const Bytes& bytes) {
+  FilePtr file(std::tmpfile());
+  REQUIRE(file);
+  REQUIRE(std::fwrite(bytes.data(), 1, bytes.size(), file.get()) == bytes.size());
+  std::rewind(file.get());
+  return file;
+}
+
+// Bytes of the old file that librsync alone finds in the new one: `rdiff delta`, roles exchanged.
+std::uint64_t plain_librsync(const Pair& pair, std::uint32_t block_bytes) {
+  const FilePtr signature = file_of(signature_of(pair.new_file, block_bytes));
+  rs_signature_t* sums = nullptr;
+  REQUIRE(rs_loadsig_file(signature.get(), &sums, nullptr) == RS_DONE);
+  const std::unique_ptr<rs_signature_t, void (*)(rs_signature_t*)> owner(sums, rs_free_sumset);
+  REQUIRE(rs_build_hash_table(sums) == RS_DONE);
+  const FilePtr old_file = file_of(pair.old_file);
+  const FilePtr delta(std::tmpfile());
+  rs_stats_t stats{};
+  REQUIRE(rs_delta_file(sums, old_file.get(), delta.get(), &stats) == RS_DONE);
+  return static_cast<std::uint64_t>(stats.copy_bytes);
+}
 
 }  // namespace
 
@@ -72,6 +104,33 @@ TEST_CASE("yield: dense edits are found between, when blocks are small", "[librs
 TEST_CASE("yield: an unrelated file gives nothing", "[librsync]") {
   const Pair pair{delta_data::random_bytes(5, 3 << 20), delta_data::random_bytes(6, 3 << 20)};
   CHECK(yield_of(pair, 1024) == Yield{3 << 20, 0, 0, 0});
+}
+
+TEST_CASE("yield: of files with random edits, all but 0.5 % of what plain librsync finds",
+          "[librsync]") {
+  Rng rng(7);
+  for (int round = 0; round < 12; ++round) {
+    Pair pair;
+    pair.old_file = delta_data::random_bytes(rng.next(), 1'000'000 + rng.below(1'000'000));
+    pair.new_file = pair.old_file;
+    for (std::uint64_t edits = rng.below(60); edits > 0; --edits) {
+      const auto at = static_cast<std::ptrdiff_t>(rng.below(pair.new_file.size() - 3000));
+      const Bytes fresh = delta_data::random_bytes(rng.next(), 1 + rng.below(2000));
+      const auto end = at + static_cast<std::ptrdiff_t>(fresh.size());
+      if (rng.chance(1, 2)) {
+        std::copy(fresh.begin(), fresh.end(), pair.new_file.begin() + at);
+      } else if (rng.chance(1, 2)) {
+        pair.new_file.insert(pair.new_file.begin() + at, fresh.begin(), fresh.end());
+      } else {
+        pair.new_file.erase(pair.new_file.begin() + at, pair.new_file.begin() + end);
+      }
+    }
+    for (const std::uint32_t block : {512u, 1024u, 4096u}) {
+      const std::uint64_t plain = plain_librsync(pair, block);
+      CHECK(plain > pair.old_file.size() / 2);
+      CHECK(match(pair, block).map.copied_bytes() >= plain - plain / 200);
+    }
+  }
 }
 
 }  // namespace p2p::rsync
