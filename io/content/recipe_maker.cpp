@@ -22,6 +22,8 @@ constexpr std::size_t kCutBytes = 1024 * 1024;
 constexpr std::uint64_t kAskEvery = 1024 * 1024;
 constexpr std::uint32_t kLeastAverage = 8 * 1024;
 constexpr std::uint32_t kMostAverage = 1024 * 1024;
+constexpr std::uint32_t kSmallAverage = 256;
+constexpr std::uint64_t kSmallGap = 4u << 20;
 constexpr std::size_t kSlotsMax = 4u << 20;  // 16 bytes each
 constexpr std::size_t kStep = 32;            // delta.md §4.3
 constexpr std::size_t kUnmerged = 1u << 20;  // ranges; a map drops what is too many
@@ -109,7 +111,7 @@ class Window {
 class PieceTable {
  public:
   explicit PieceTable(std::uint64_t pieces)
-      : slots_(std::bit_ceil(std::clamp<std::uint64_t>(pieces * 3 / 2, 1024, kSlotsMax))) {}
+      : slots_(std::bit_ceil(std::clamp<std::uint64_t>(pieces * 3 / 2, 64, kSlotsMax))) {}
 
   void add(std::uint64_t hash, std::uint64_t offset) {
     if (used_ >= slots_.size() / 10 * 8) return;  // pieces are shorter than they should be
@@ -137,11 +139,15 @@ class PieceTable {
   std::size_t used_ = 0;
 };
 
-// Calls take(offset, bytes) with every piece of the file's data.
+// Calls take(offset, bytes) with every piece of these stretches of the file.
 template <class Take>
-void cut_file(const RecipeInput& file, const Cutter& cutter, Progress& progress, Take take) {
-  Buffer buffer(kCutBytes + cutter.longest());
-  for (const ByteRange& extent : file.data) {
+void cut_file(const RecipeInput& file, std::span<const ByteRange> extents, const Cutter& cutter,
+              Progress& progress, Take take) {
+  std::uint64_t longest = 0;
+  for (const ByteRange& extent : extents) longest = std::max(longest, extent.length);
+  Buffer buffer(
+      static_cast<std::size_t>(std::min<std::uint64_t>(longest, kCutBytes + cutter.longest())));
+  for (const ByteRange& extent : extents) {
     std::uint64_t offset = extent.offset;  // of what is at the front of the buffer
     std::size_t held = 0;
     while (progress.ok() && offset < extent.end()) {
@@ -178,6 +184,7 @@ class Finder {
   Result<CopyMap> run() {
     find_pieces();
     if (progress_.ok()) fill_gaps();
+    if (progress_.ok() && find_small_pieces()) fill_gaps();
     if (!progress_.ok()) return progress_.status().error();
     return std::move(map_);
   }
@@ -194,13 +201,13 @@ class Finder {
       return XXH3_64bits(piece.data(), piece.size());
     };
     PieceTable table(data_bytes / average + old_file_.data.size());
-    cut_file(old_file_, cutter, progress_,
+    cut_file(old_file_, old_file_.data, cutter, progress_,
              [&](std::uint64_t offset, std::span<const std::uint8_t> piece) {
                table.add(hash(piece), offset);
              });
     std::vector<CopyRange> found;
     std::uint64_t shift = 0;
-    cut_file(new_file_, cutter, progress_,
+    cut_file(new_file_, new_file_.data, cutter, progress_,
              [&](std::uint64_t offset, std::span<const std::uint8_t> piece) {
                std::uint64_t old_offset = offset + shift;
                if (!stands_at(old_offset, piece)) {
@@ -215,6 +222,44 @@ class Finder {
   }
 
   void merge(std::vector<CopyRange>& found) { map_.merge(std::exchange(found, {})); }
+
+  // Several edits within one piece: what lies between them may have a shift that neither neighbour
+  // has. Small pieces of the gap are looked for between the same neighbours in the old file.
+  bool find_small_pieces() {
+    const Cutter cutter(kSmallAverage);
+    const std::vector<CopyRange> anchors = map_.ranges();
+    std::size_t next = 0;  // the first anchor behind the gap
+    std::vector<CopyRange> found;
+    bool any = false;
+    for (const ByteRange& gap : map_.missing(new_file_.data)) {
+      if (gap.length < kSmallAverage || gap.length > kSmallGap) continue;
+      while (next < anchors.size() && anchors[next].new_offset < gap.end()) ++next;
+      const std::uint64_t begin = next > 0 ? anchors[next - 1].old_end() : 0;
+      const std::uint64_t end = next < anchors.size() ? anchors[next].old_offset : old_file_.size;
+      if (begin >= end || end - begin > kSmallGap) continue;
+      PieceTable table(2 * (end - begin) / kSmallAverage);
+      const auto hash = [](std::span<const std::uint8_t> piece) {
+        return XXH3_64bits(piece.data(), piece.size());
+      };
+      const std::vector<ByteRange> old_gap{{begin, end - begin}};
+      cut_file(old_file_, old_gap, cutter, progress_,
+               [&](std::uint64_t offset, std::span<const std::uint8_t> piece) {
+                 table.add(hash(piece), offset);
+               });
+      const std::vector<ByteRange> new_gap{gap};
+      cut_file(new_file_, new_gap, cutter, progress_,
+               [&](std::uint64_t offset, std::span<const std::uint8_t> piece) {
+                 const std::uint64_t old_offset = table.at(hash(piece));
+                 if (old_offset == kNone || piece.size() < kStep) return;
+                 if (stands_at(old_offset, piece)) add(found, {offset, old_offset, piece.size()});
+               });
+      if (!progress_.ok()) return false;
+      any = any || !found.empty();
+      if (found.size() >= kUnmerged) merge(found);
+    }
+    merge(found);
+    return any;
+  }
 
   static void add(std::vector<CopyRange>& ranges, const CopyRange& range) {
     if (range.length == 0) return;

@@ -23,13 +23,14 @@ struct RecipeInput {
 // Copies for a recipe from the old file to the new one, of at least 32 bytes each.
 //
 // Both are cut by content, equal pieces are compared and extended byte by byte, and what is left
-// between them is compared at the shifts of its neighbours, and in place (delta.md §4.3: 7.8 MB
-// missing of an archive where 15.6 are after librsync, 1.05 of dense edits where it is all). Holes
-// of the new file are not looked at.
+// between them is compared at the shifts of its neighbours, and in place; then gaps of up to 4 MiB
+// are cut again, into small pieces, and compared with the gap between the same neighbours (delta.md
+// §4.3: 7.8 MB missing of an archive where 15.6 are after librsync, 1.05 of dense edits where it is
+// all). Holes of the new file are not looked at.
 //
-// 0.5 to 0.7 CPU-seconds per GB of both files (0.8 to 1.1 on a busy machine: bench/delta_wrap). Memory: at most 64 MiB of table, 6 MiB to read into,
-// and up to 100 MiB of ranges where a million of them are found; pieces grow with the file to keep
-// it so.
+// 0.5 to 0.7 CPU-seconds per GB of both files (0.8 to 1.1 on a busy machine: bench/delta_wrap).
+// Memory: at most 64 MiB of table, 6 MiB to read into, and up to 100 MiB of ranges where a million
+// of them are found; pieces grow with the file to keep it so.
 //
 // `go_on` is asked about once a MiB; false ends it with Errc::cancelled. A file that becomes
 // shorter ends it with Errc::unavailable; one that is rewritten gives a wrong recipe, so whoever
