@@ -225,6 +225,7 @@ void match(const ReadAt& read_old, std::uint64_t old_size, const ReadAt& read_ne
 
   MatchInput input;
   input.old_bytes = old_size;
+  if (old_size > 0) input.old_data = {{0, old_size}};
   input.read_old = read_old;
   input.read_signature = [&](std::uint64_t offset, std::span<std::uint8_t> out) -> Status {
     std::memcpy(out.data(), signature.data() + offset, out.size());

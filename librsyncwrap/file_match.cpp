@@ -33,6 +33,18 @@ Bitfield blocks_with(const SignatureLayout& layout, std::span<const ByteRange> r
   return blocks;
 }
 
+// What both have; `a` and `b` rise, without overlap.
+std::vector<ByteRange> common(std::span<const ByteRange> a, std::span<const ByteRange> b) {
+  std::vector<ByteRange> both;
+  for (std::size_t i = 0, j = 0; i < a.size() && j < b.size();) {
+    const std::uint64_t begin = std::max(a[i].offset, b[j].offset);
+    const std::uint64_t end = std::min(a[i].end(), b[j].end());
+    if (begin < end) both.push_back({begin, end - begin});
+    a[i].end() < b[j].end() ? ++i : ++j;
+  }
+  return both;
+}
+
 // One run of a tier over the input, with what all steps share.
 class Reader {
  public:
@@ -171,9 +183,26 @@ class FileMatch {
     return {};
   }
 
+  // The data of the old file, longer by `margin` on both sides.
+  std::vector<ByteRange> widened_data(std::uint64_t margin) const {
+    std::vector<ByteRange> wide;
+    for (const ByteRange& range : input_.old_data) {
+      const std::uint64_t begin = range.offset - std::min(range.offset, margin);
+      const std::uint64_t end = std::min(input_.old_bytes, range.end() + margin);
+      if (!wide.empty() && begin <= wide.back().end()) {
+        wide.back().length = std::max(wide.back().end(), end) - wide.back().offset;
+      } else if (begin < end) {
+        wide.push_back({begin, end - begin});
+      }
+    }
+    return wide;
+  }
+
   // Blocks still missing, as many as one index takes at a time.
   Status rolling() {
-    unused_ = result_.map.unused_old(input_.old_bytes, layout_.block_bytes() - 1);
+    // A margin, because a block may begin or end in a hole, or in what is used.
+    const std::uint64_t margin = layout_.block_bytes() - 1;
+    unused_ = common(result_.map.unused_old(input_.old_bytes, margin), widened_data(margin));
     std::uint32_t next = 0;
     while (next < layout_.blocks() && !result_.stopped) {
       std::vector<std::uint32_t> blocks;
@@ -292,17 +321,28 @@ class FileMatch {
   MatchResult result_;
 };
 
-// Stretches of the old file that begin at a block, evenly spread.
-std::vector<ByteRange> sample_places(const SignatureLayout& layout, std::uint64_t old_bytes) {
+// Stretches of the old file's data that begin at a block, evenly spread over it.
+std::vector<ByteRange> sample_places(const SignatureLayout& layout, const MatchInput& input) {
+  std::uint64_t data_bytes = 0;
+  for (const ByteRange& range : input.old_data) data_bytes += range.length;
+  if (data_bytes <= std::uint64_t{kSamples} * kSampleBytes) return input.old_data;
   std::vector<ByteRange> places;
-  if (old_bytes <= static_cast<std::uint64_t>(kSamples) * kSampleBytes) {
-    if (old_bytes > 0) places.push_back({0, old_bytes});
-    return places;
-  }
-  for (std::uint32_t i = 0; i < kSamples; ++i) {
-    std::uint64_t offset = (old_bytes - kSampleBytes) / (kSamples - 1) * i;
-    offset -= offset % layout.block_bytes();
-    places.push_back({offset, kSampleBytes});
+  const std::uint64_t spread = (data_bytes - kSampleBytes) / (kSamples - 1);
+  std::uint64_t before = 0;  // data before the range
+  std::uint32_t sample = 0;
+  for (const ByteRange& range : input.old_data) {
+    for (; sample < kSamples && sample * spread < before + range.length; ++sample) {
+      std::uint64_t begin = range.offset + (sample * spread - before);
+      // Not cut short by the end of the range when the range is long enough.
+      begin = std::max(range.offset, std::min(begin, range.end() - std::min<std::uint64_t>(
+                                                                       range.end(), kSampleBytes)));
+      begin -= begin % layout.block_bytes();
+      // What the last sample has is not looked at twice.
+      if (!places.empty()) begin = std::max(begin, places.back().end());
+      const std::uint64_t end = std::min({begin + kSampleBytes, range.end(), input.old_bytes});
+      if (begin < end) places.push_back({begin, end - begin});
+    }
+    before += range.length;
   }
   return places;
 }
@@ -316,7 +356,7 @@ Result<MatchResult> match_file(const SignatureLayout& layout, std::span<const By
 
 Result<SampleResult> sample_file(const SignatureLayout& layout, const MatchInput& input) {
   SampleResult result;
-  const std::vector<ByteRange> places = sample_places(layout, input.old_bytes);
+  const std::vector<ByteRange> places = sample_places(layout, input);
   if (layout.blocks() == 0 || places.empty()) return result;
   Reader reader(layout, input);
 

@@ -37,6 +37,9 @@ enum class MatchPace {
 struct MatchInput {
   // As it was when the match began. A file that becomes shorter is read to its new end.
   std::uint64_t old_bytes = 0;
+  // What of it is no hole, rising, without overlap: only that is sampled and rolled over. A sparse
+  // file that is not told apart from its holes uses up its budget on zeros.
+  std::vector<ByteRange> old_data;
   // Returns the bytes read; fewer than asked for only at the end of the file.
   std::function<Result<std::size_t>(std::uint64_t offset, std::span<std::uint8_t> out)> read_old;
   // Fills `out` from the signature, whose header was parsed: whole records. Each is read up to

@@ -62,6 +62,7 @@ TEST_CASE("an old file that is longer or shorter than was said is no trouble", "
                                    pair.old_file.size() + 1, pair.old_file.size() * 3}) {
     MatchInput input = input_of(pair.old_file, signature);
     input.old_bytes = said;
+    input.old_data = {{0, said}};
     const auto result = run(pair, input);
     REQUIRE(result);
     CHECK(wrong_bytes(result->map, pair.old_file, pair.new_file) == 0);

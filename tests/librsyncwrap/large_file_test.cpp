@@ -55,6 +55,7 @@ MatchInput input_of(const Islands& old_file, const Bytes& signature, std::uint64
                     Seen& seen) {
   MatchInput input;
   input.old_bytes = kSize;
+  input.old_data = {{0, kSize}};
   input.read_old = [&](std::uint64_t offset, std::span<std::uint8_t> out) -> Result<std::size_t> {
     old_file.read(offset, out);
     seen.last = offset;
@@ -156,6 +157,49 @@ TEST_CASE("of a sparse file only the data is read and looked for", "[librsync]")
   REQUIRE(result);
   CHECK(result->old_bytes_summed == 16 * kBlock);
   CHECK(result->map.missing(wanted) == std::vector<ByteRange>{{2100 * kMiB, kBlock}});
+}
+
+TEST_CASE("of a sparse old file only the data is sampled and rolled over", "[librsync]") {
+  // 24 islands of 1 MiB; in the new file each stands 12,345 bytes further.
+  Islands old_file;
+  Islands new_file;
+  std::vector<ByteRange> wanted;
+  std::vector<ByteRange> data;
+  for (std::uint64_t i = 0; i < 24; ++i) {
+    const Bytes island = delta_data::random_bytes(30 + i, 4 * kBlock);
+    old_file.at[(i * 200 + 50) * kMiB] = island;
+    new_file.at[(i * 200 + 50) * kMiB + 12'345] = island;
+    data.push_back({(i * 200 + 50) * kMiB, island.size()});
+    wanted.push_back({(i * 200 + 50) * kMiB, island.size() + 64 * 1024});
+  }
+  const Bytes signature = signature_of(new_file);
+  const SignatureLayout layout = layout_of(kSize, kBlock);
+  Seen seen;
+  MatchInput input = input_of(old_file, signature, kGiB, seen);
+  input.old_data = data;
+  std::uint64_t outside = 0;
+  const auto read = input.read_old;
+  input.read_old = [&](std::uint64_t offset, std::span<std::uint8_t> out) {
+    const bool inside = std::ranges::any_of(data, [&](const ByteRange& range) {
+      return offset + kBlock > range.offset && offset + out.size() < range.end() + kBlock;
+    });
+    outside += inside ? 0 : 1;
+    return read(offset, out);
+  };
+  // Three whole blocks of each island stand in the new file's grid, too.
+  const auto result = match_file(layout, wanted, input, {.in_place = false});
+  REQUIRE(result);
+  CHECK(result->rolled_bytes >= 24 * 3 * kBlock);
+  CHECK(result->old_bytes_rolled < 24 * 7 * kBlock);
+  CHECK(outside == 0);
+
+  const auto sample = sample_file(layout, input);
+  REQUIRE(sample);
+  CHECK(sample->old_bytes <= std::uint64_t{kSamples} * kSampleBytes);
+  CHECK(sample->old_bytes >= 7 * kMiB);
+  CHECK(sample->in_place_bytes == 0);
+  CHECK(sample->rolled_bytes > sample->old_bytes / 4);
+  CHECK(outside == 0);
 }
 
 }  // namespace p2p::rsync

@@ -46,6 +46,7 @@ inline std::vector<Record> records_of(std::span<const std::uint8_t> file,
 inline MatchInput input_of(const Bytes& old_file, const Bytes& signature) {
   MatchInput input;
   input.old_bytes = old_file.size();
+  if (!old_file.empty()) input.old_data = {{0, old_file.size()}};
   input.read_old = [&old_file](std::uint64_t offset,
                                std::span<std::uint8_t> out) -> Result<std::size_t> {
     if (offset >= old_file.size()) return std::size_t{0};
