@@ -69,10 +69,12 @@ struct MatchResult {
 //
 // The old file is rolled over where the first tier copied nothing from it; of files above 4 GiB
 // only at the same relative place, 10 % of the file and 64 MiB to either side of the blocks looked
-// for (delta.md §8.4): a large file whose bytes all moved far is not found again.
+// for (delta.md §8.4): a large file whose bytes all moved far is not found again, and neither is a
+// second copy, off the grid of blocks, of something that also stays where it was. Recipes find
+// both.
 //
-// Memory: three bits a block, an index of at most 78 MB, 8 MiB of records, 1 MiB to read into, and
-// 24 bytes a range.
+// Memory: three bits a block, an index of at most 78 MB (92 while it is built), 16 MiB of records,
+// 1 MiB to read into, and 24 bytes a range.
 Result<MatchResult> match_file(const SignatureLayout& layout, std::span<const ByteRange> wanted,
                                const MatchInput& input, const MatchOptions& options = {});
 
