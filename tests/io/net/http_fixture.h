@@ -130,6 +130,16 @@ class TestServer {
     io_.stop();
     thread_.join();
   }
+  // Waits for a line: what a client has seen the end of may be half done here.
+  bool logs_soon(const std::string& text) {
+    const auto end = std::chrono::steady_clock::now() + kLongTime;
+    for (;;) {
+      bool found = false;
+      run([&](HttpServer&) { found = log_.find(text) != std::string::npos; });
+      if (found || std::chrono::steady_clock::now() > end) return found;
+      std::this_thread::yield();
+    }
+  }
   // All lines; stops the server first.
   const std::string& log() {
     stop();
