@@ -52,7 +52,19 @@ struct NodeId {
   // 8-4-4-4-12 form.
   std::string str() const;
   static std::optional<NodeId> parse(std::string_view text);
-  friend auto operator<=>(const NodeId&, const NodeId&) = default;
+  friend bool operator==(const NodeId&, const NodeId&) = default;
+  // By bytes, as the default would; as two numbers, because maps of peers compare all the time.
+  friend std::strong_ordering operator<=>(const NodeId& a, const NodeId& b) {
+    const std::strong_ordering high = a.number_at(0) <=> b.number_at(0);
+    return high != 0 ? high : a.number_at(8) <=> b.number_at(8);
+  }
+
+ private:
+  std::uint64_t number_at(std::size_t offset) const {
+    std::uint64_t number = 0;
+    for (std::size_t i = 0; i < 8; ++i) number = number << 8 | bytes[offset + i];
+    return number;
+  }
 };
 
 // "j17": short enough to type; counted by the tracker.
