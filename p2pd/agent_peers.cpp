@@ -65,6 +65,7 @@ void Agent::on_peer_close(NodeId peer, const SpaceKey& space) {
 }
 
 void Agent::on_peer_have(NodeId peer, const SpaceKey& space, std::vector<ChunkRun> runs) {
+  if (!runs.empty()) uploads_.on_peer_has_some(peer, space);
   if (SpaceFetch* fetch = transfers_->fetch_of(space)) return fetch->on_peer_have(peer, runs);
   uploads_.on_peer_have(peer, space, runs);
 }

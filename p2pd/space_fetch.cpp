@@ -259,10 +259,10 @@ void SpaceFetch::on_lost(ChunkIndex chunk) {
 
 void SpaceFetch::announce(ChunkIndex chunk) {
   const Time now = monotonic_now();
-  const bool first = news_.next_deadline() == Time::max();
-  news_.on_chunk_ready(chunk, now);
+  const Time due = news_.next_deadline();
+  news_.on_chunk_ready(chunk, now, download_.is_rare(chunk, HaveSettings{}.rare_holders));
   // A manifest body is served from the moment it is whole, and announced then.
-  if (!first || key_.body) return;
+  if (news_.next_deadline() >= due || key_.body) return;
   have_timer_.expires_after(news_.next_deadline() - now);
   have_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
     if (!error && *alive) flush_haves();
@@ -271,8 +271,14 @@ void SpaceFetch::announce(ChunkIndex chunk) {
 
 void SpaceFetch::flush_haves() {
   const std::vector<ChunkRun> runs = news_.take();
-  if (runs.empty()) return;
-  for (const auto& [peer, state] : peers_) {
+  if (runs.empty() || peers_.empty()) return;
+  // Others have turns at being the first to hear.
+  auto next = peers_.upper_bound(heard_first_);
+  if (next == peers_.end()) next = peers_.begin();
+  heard_first_ = next->first;
+  for (std::size_t i = 0; i < peers_.size(); ++i, ++next) {
+    if (next == peers_.end()) next = peers_.begin();
+    const auto& [peer, state] = *next;
     if (state.told && (!state.complete || state.offers) && may_hear(peer, state)) {
       mesh_.send_have(peer, key_, runs);
     }

@@ -119,6 +119,7 @@ class SpaceFetch {
   HaveBatch news_{HaveSettings{}};
   std::map<ChunkIndex, Assembly> assemblies_;
   std::map<NodeId, PeerState> peers_;
+  NodeId heard_first_;  // of the last news
   bool started_ = false;
   bool asked_ = false;
   bool failed_ = false;

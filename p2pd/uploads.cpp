@@ -181,6 +181,10 @@ void Uploads::on_peer_have(NodeId peer, const SpaceKey& space, const std::vector
   }
 }
 
+void Uploads::on_peer_has_some(NodeId peer, const SpaceKey& space) {
+  slots_.on_have(peer, space);
+}
+
 void Uploads::on_peer_decline(NodeId peer, const SpaceKey& space, ChunkIndex chunk) {
   if (SeedOffers* offers = offers_of(space)) {
     offers->on_declined(peer, chunk, monotonic_now());

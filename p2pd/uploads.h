@@ -57,6 +57,8 @@ class Uploads {
   // The caller has seen to it that the peer may have the content.
   void on_peer_open(NodeId peer, const SpaceKey& space, bool wants);
   // What a receiver says of a space that this node has whole.
+  // Of any space, whether it is shared here or being fetched.
+  void on_peer_has_some(NodeId peer, const SpaceKey& space);
   void on_peer_have(NodeId peer, const SpaceKey& space, const std::vector<ChunkRun>& runs);
   void on_peer_decline(NodeId peer, const SpaceKey& space, ChunkIndex chunk);
   void on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range);

@@ -114,6 +114,13 @@ bool ChunkPicker::held_by(ChunkIndex chunk, const PeerSet& peers) const {
   return hit != 0;
 }
 
+std::uint32_t ChunkPicker::count_holders(ChunkIndex chunk, const PeerSet& peers) const {
+  const std::uint64_t* mask = mask_of(chunk);
+  int count = 0;
+  for (std::uint32_t w = 0; w < mask_words_; ++w) count += std::popcount(mask[w] & peers.word(w));
+  return static_cast<std::uint32_t>(count);
+}
+
 PeerSlot ChunkPicker::any_holder(ChunkIndex chunk, const PeerSet& peers) {
   const std::uint64_t* mask = mask_of(chunk);
   std::uint32_t count = 0;
@@ -124,6 +131,13 @@ PeerSlot ChunkPicker::any_holder(ChunkIndex chunk, const PeerSet& peers) {
   auto skip = static_cast<std::uint32_t>(rng_.below(count));
   PeerSlot peer = peers.find(0);
   while (!((mask[peer >> 6] >> (peer & 63)) & 1) || skip-- > 0) peer = peers.find(peer + 1);
+  return peer;
+}
+
+PeerSlot ChunkPicker::random_one(const PeerSet& peers) {
+  auto skip = static_cast<std::uint32_t>(rng_.below(peers.size()));
+  PeerSlot peer = peers.find(0);
+  while (skip-- > 0) peer = peers.find(peer + 1);
   return peer;
 }
 

@@ -31,9 +31,12 @@ class ChunkPicker {
   void add_holder(ChunkIndex chunk, PeerSlot peer);
   void remove_holder(ChunkIndex chunk, PeerSlot peer);
   std::uint32_t holders(ChunkIndex chunk) const { return holders_[chunk.value]; }
+  std::uint32_t count_holders(ChunkIndex chunk, const PeerSet& peers) const;
   bool held_by(ChunkIndex chunk, const PeerSet& peers) const;
   // A random one of those `peers` that hold the chunk; somebody must.
   PeerSlot any_holder(ChunkIndex chunk, const PeerSet& peers);
+
+  PeerSlot random_one(const PeerSet& peers);
 
   // A chunk that is being fetched or is here cannot be picked; one that was given up can.
   void set_wanted(ChunkIndex chunk, bool wanted);

@@ -9,6 +9,8 @@ namespace p2p {
 namespace {
 
 constexpr std::size_t kCancelledKept = 64;
+// Smaller requests are paid for more evenly.
+constexpr std::uint32_t kRequestsWithCap = 4;
 template <class T>
 bool contains(const std::vector<T>& items, const T& item) {
   return std::find(items.begin(), items.end(), item) != items.end();
@@ -16,8 +18,8 @@ bool contains(const std::vector<T>& items, const T& item) {
 
 }  // namespace
 
-std::uint32_t request_bytes_for(std::uint32_t chunk_bytes) {
-  return std::clamp<std::uint32_t>(chunk_bytes / 4, 64 * 1024, 1024 * 1024);
+std::uint32_t request_bytes_for(std::uint32_t chunk_bytes, std::uint32_t parts) {
+  return std::clamp<std::uint32_t>(chunk_bytes / parts, 64 * 1024, 1024 * 1024);
 }
 
 Download::Download(const ChunkSpace& space, const DownloadSettings& settings, Rng rng)
@@ -25,12 +27,13 @@ Download::Download(const ChunkSpace& space, const DownloadSettings& settings, Rn
       settings_(settings),
       slots_(std::clamp(settings.bytes_in_flight / space.chunk_bytes(),
                         settings.chunks_in_flight_min, settings.chunks_in_flight_max)),
-      request_bytes_(request_bytes_for(space.chunk_bytes())),
+      request_bytes_(request_bytes_for(space.chunk_bytes(), settings.requests_for_a_chunk)),
       picker_(space.count(), rng),
       have_(space.count()),
       held_back_(space.count()),
       alone_(space.count()),
       peer_at_(kPeerSlots),
+      peer_in_(kPeerSlots),
       by_load_(settings.chunks_from_one_peer + 1) {}
 
 void Download::on_restored(ChunkIndex chunk) {
@@ -83,6 +86,7 @@ void Download::on_peer_joined(NodeId id, Time now, bool offers, bool far) {
     newcomer.slot = slot;
     newcomer.have = Bitfield(space_.count());
     peer_at_[slot] = id;
+    peer_in_[slot] = &newcomer;
     slots_used_.insert(slot);
     by_load_.front().insert(slot);
     newcomer.far = far && rack_.has_value();
@@ -91,6 +95,7 @@ void Download::on_peer_joined(NodeId id, Time now, bool offers, bool far) {
   }
   Peer& peer = peers_.at(id);
   peer.offers = offers;
+  offering_.put(peer.slot, offers);
   peer.last_offer = now;
   if (offers) wake_at(now + settings_.offers_overdue);
 }
@@ -108,7 +113,8 @@ void Download::on_peer_left(NodeId id, Time now) {
     release(id, active, chunk, /*tell_peer=*/false);
     owned.push_back(chunk);
   }
-  for (PeerSet* set : {&slots_used_, &origins_, &busy_, &passed_over_, &slow_, &far_, &replaced_}) {
+  for (PeerSet* set :
+       {&slots_used_, &origins_, &offering_, &busy_, &passed_over_, &slow_, &far_, &replaced_}) {
     set->erase(found->second.slot);
   }
   for (PeerSet& load : by_load_) load.erase(found->second.slot);
@@ -152,6 +158,7 @@ void Download::on_offer(NodeId id, std::optional<ChunkIndex> chunk, Time now) {
   wake_at(now + settings_.offers_overdue);
   if (!chunk) {
     peer.offers = false;
+    offering_.erase(peer.slot);
     origins_.erase(peer.slot);
     return fill(now);
   }
@@ -190,11 +197,18 @@ void Download::on_busy(NodeId id, const ChunkRange& range, Time now) {
   found->second.unheard = false;
   if (active == active_.end() || !contains(active->second.owners, id)) return;
   Peer& peer = found->second;
-  peer.busy_until = now + settings_.busy_pause * (1 << std::min(peer.busy_times, 3));
+  peer.busy_until = now + settings_.busy_pause * (1 << std::min(peer.busy_times, 1));
   ++peer.busy_times;
   busy_.insert(peer.slot);
   wake_at(peer.busy_until);
-  // Its other ranges may have been accepted meanwhile: they are cancelled, and tolerated.
+  // What it has sent away need not be cancelled. Its other ranges may have been accepted meanwhile:
+  // they are cancelled, and tolerated.
+  for (Range& asked : active->second.ranges) {
+    if (asked.offset != range.offset && asked.offset + asked.arrived != range.offset) continue;
+    if (std::erase_if(asked.requesters, [&](const Requester& r) { return r.peer == id; }) > 0) {
+      --peer.requests;
+    }
+  }
   release(id, active->second, range.chunk, /*tell_peer=*/true);
   give_up_if_orphaned(range.chunk);
   fill(now);
@@ -300,9 +314,11 @@ void Download::on_chunk_corrupt(ChunkIndex chunk, Time now) {
 
 void Download::on_tick(Time now) {
   std::vector<NodeId> stalled;
-  for (const auto& [id, peer] : peers_) {
+  const PeerSet owing = wake_ <= now ? slots_used_ - by_load_.front() : PeerSet{};
+  for (PeerSlot slot = owing.find(0); slot < kPeerSlots; slot = owing.find(slot + 1)) {
+    const Peer& peer = *peer_in_[slot];
     if (peer.requests > 0 && now - peer.last_progress >= settings_.stall_after) {
-      stalled.push_back(id);
+      stalled.push_back(peer_at_[slot]);
     }
   }
   for (const NodeId id : stalled) pass_over(id, peers_.at(id), now);
@@ -310,6 +326,8 @@ void Download::on_tick(Time now) {
 }
 
 void Download::set_rate(std::optional<std::uint64_t> rate, Time now) {
+  request_bytes_ = request_bytes_for(space_.chunk_bytes(),
+                                     rate ? kRequestsWithCap : settings_.requests_for_a_chunk);
   if (!rate) {
     bucket_.reset();
   } else {

@@ -32,16 +32,23 @@ struct DownloadSettings {
   // leave the link idle while requests wait in the queues of full links (20 ms each, four times:
   // measured with 16 receivers, 100 Mbit/s, chunks of 256 KiB: 4 chunks 2.6 x the floor).
   std::uint32_t chunks_in_flight_min = 4;
-  std::uint32_t chunks_in_flight_max = 16;
+  std::uint32_t chunks_in_flight_max = 10;
+  // A node that has little asks for little: this many chunks at first, and one more for every
+  // `chunks_for_a_slot` that it has. While few have anything, requests of the quick ones would
+  // fill the queues in which those with nothing wait.
+  std::uint32_t chunks_in_flight_at_first = 4;
+  std::uint32_t chunks_for_a_slot = 3;
   std::uint32_t bytes_in_flight = 4 * 1024 * 1024;
   std::uint32_t chunks_from_one_peer = 2;
   // From this many neighbours on, a seed is asked for one chunk at a time: it has enough to do.
   std::uint32_t neighbours_that_relieve_a_seed = 4;
   // A peer that owes us bytes and sends none for this long is passed over.
   Duration stall_after = std::chrono::seconds(5);
-  // A busy peer is asked again after this long, and twice as long with each further time, up to
-  // eight times; from the first byte that it sends, it counts as free again.
-  Duration busy_pause = std::chrono::milliseconds(40);
+  // Requests that a chunk is asked for with, as far as they are of 64 KiB to 1 MiB; four when a cap
+  // has to be paid.
+  std::uint32_t requests_for_a_chunk = 1;
+  // A busy peer is asked again after this long, and after twice as long when it is busy then, too.
+  Duration busy_pause = std::chrono::milliseconds(20);
   // A peer that takes this many times as long for a chunk as the usual one is asked for one chunk
   // at a time, and only for what nobody else can give.
   int slow_times = 3;
@@ -56,8 +63,8 @@ struct DownloadSettings {
   Duration hedge_at_least = std::chrono::milliseconds(300);
 };
 
-// Bytes that one request asks for: a quarter of a chunk, between 64 KiB and 1 MiB.
-std::uint32_t request_bytes_for(std::uint32_t chunk_bytes);
+// Bytes that one request asks for: the `parts`-th part of a chunk, between 64 KiB and 1 MiB.
+std::uint32_t request_bytes_for(std::uint32_t chunk_bytes, std::uint32_t parts);
 
 class Download {
  public:
@@ -145,6 +152,10 @@ class Download {
   // Missing chunks that no peer of ours holds: with them alone, this download never ends. Costs a
   // walk over all chunks.
   std::uint32_t chunks_without_holder() const;
+  // Fewer than `holders` neighbours have it, seeds apart.
+  bool is_rare(ChunkIndex chunk, std::uint32_t holders) const {
+    return picker_.count_holders(chunk, slots_used_ - origins_) < holders;
+  }
   // A seed in the own rack hands out chunks: its uplink carries them to other racks already, so
   // that this node sends requests from there away for now.
   bool near_seed_offers() const;
@@ -210,6 +221,10 @@ class Download {
   std::uint32_t under_way() const {
     return static_cast<std::uint32_t>(active_.size()) - being_verified_;
   }
+  std::uint32_t slots_now() const {
+    return std::min(
+        slots_, settings_.chunks_in_flight_at_first + have_.count() / settings_.chunks_for_a_slot);
+  }
   bool start_from_seed(Time now);
   bool start_from_far(Time now);
   bool start_from_relay(Time now);
@@ -239,8 +254,10 @@ class Download {
   Bitfield alone_;  // chunks that must come from one peer: mixed bytes of theirs were wrong
   std::map<NodeId, Peer> peers_;
   std::vector<NodeId> peer_at_;   // by slot
+  std::vector<Peer*> peer_in_;    // the same
   PeerSet slots_used_;            // the peers that are here, and of these
   PeerSet origins_;               // seeds
+  PeerSet offering_;              // of these, those that say themselves which chunk is whose
   PeerSet busy_;                  // have said so
   PeerSet passed_over_;           // owe bytes and send none
   std::vector<PeerSet> by_load_;  // by chunks under way from them; the last: no more of it

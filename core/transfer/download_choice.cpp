@@ -38,15 +38,18 @@ void Download::fill(Time now) {
 // Peers whose rest is over may be asked again; when does the next peer's clock run out?
 void Download::look_at_clocks(Time now) {
   wake_ = Time::max();
-  for (auto& [id, peer] : peers_) {
+  // The clocks of all others stand still.
+  const PeerSet running = busy_ | passed_over_ | offering_ | (slots_used_ - by_load_.front());
+  for (PeerSlot slot = running.find(0); slot < kPeerSlots; slot = running.find(slot + 1)) {
+    Peer& peer = *peer_in_[slot];
     if (peer.passed_over_until <= now) {
       peer.passed_over_until = Time{};
-      passed_over_.erase(peer.slot);
+      passed_over_.erase(slot);
     } else {
       wake_at(peer.passed_over_until);
     }
     if (peer.busy_until <= now) {
-      busy_.erase(peer.slot);
+      busy_.erase(slot);
     } else {
       wake_at(peer.busy_until);
     }
@@ -65,7 +68,7 @@ bool Download::start_from_seed(Time now) {
   if (busy > slots_) return false;
   const PeerSet able = (origins_ & picker_.interesting()) - busy_ - passed_over_;
   for (PeerSlot slot = able.find(0); slot < kPeerSlots; slot = able.find(slot + 1)) {
-    Peer& peer = peers_.at(peer_at_[slot]);
+    Peer& peer = *peer_in_[slot];
     if (peer.chunks >= most) continue;
     if (peer.offers && (busy > 0 || now - peer.last_offer < settings_.offers_overdue)) continue;
     PeerSet one;
@@ -90,7 +93,7 @@ bool Download::start_from_far(Time now) {
 }
 
 bool Download::start_from_relay(Time now) {
-  return under_way() < slots_ && start_from_one_of(slots_used_ - far_, now);
+  return under_way() < slots_now() && start_from_one_of(slots_used_ - far_, now);
 }
 
 bool Download::start_from_one_of(const PeerSet& peers, Time now) {
@@ -99,9 +102,12 @@ bool Download::start_from_one_of(const PeerSet& peers, Time now) {
   for (std::uint32_t load = 0; load <= settings_.chunks_from_one_peer; ++load) {
     const bool last = load == settings_.chunks_from_one_peer;
     const PeerSet these = last ? by_load_.front() & able & slow_ : (by_load_[load] & able) - slow_;
-    const auto chunk = picker_.pick(these);
-    if (!chunk) continue;
-    const NodeId id = peer_at_[picker_.any_holder(*chunk, these)];
+    const PeerSet useful = these & picker_.interesting();
+    if (useful.empty()) continue;
+    PeerSet one;
+    one.insert(picker_.random_one(useful));
+    const auto chunk = picker_.pick(one);
+    const NodeId id = peer_at_[one.find(0)];
     return start(id, peers_.at(id), *chunk, now);
   }
   return false;
@@ -194,7 +200,7 @@ Download::Waiting Download::waiting_for() const {
   if (complete()) return Waiting::nothing;
   if (have_.none()) return Waiting::start;
   if (picker_.wanted_count() == 0) return Waiting::the_tail;
-  if (under_way() >= slots_) return Waiting::answers;
+  if (under_way() >= slots_now()) return Waiting::answers;
   return (picker_.interesting() - origins_).empty() ? Waiting::news : Waiting::holders;
 }
 

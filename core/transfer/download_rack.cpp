@@ -43,7 +43,7 @@ void Download::note_holder(NodeId id, const Peer& peer, ChunkIndex chunk, Time n
 
 void Download::enter_far_holders(ChunkIndex chunk) {
   for (PeerSlot slot = far_.find(0); slot < kPeerSlots; slot = far_.find(slot + 1)) {
-    const Peer& peer = peers_.at(peer_at_[slot]);
+    const Peer& peer = *peer_in_[slot];
     if (peer.have.test(chunk.value) && may_fetch(peer, chunk)) {
       picker_.add_holder(chunk, slot);
     } else {

@@ -289,8 +289,9 @@ std::vector<SeedOffers::Offer> SeedOffers::take_offers(Time now) {
   }
   if (peers_.empty() || open_ >= settings_.open_offers) return offers;
   const auto count = static_cast<std::uint32_t>(peers_.size());
-  const std::uint32_t each = std::clamp((settings_.open_offers + count - 1) / count, 1u,
-                                        settings_.open_offers_of_one_peer_max);
+  const std::uint32_t most = last_served_ == Time{} ? settings_.open_offers_of_one_peer_at_first
+                                                    : settings_.open_offers_of_one_peer_max;
+  const std::uint32_t each = std::clamp((settings_.open_offers + count - 1) / count, 1u, most);
   fewest_alone_ = peers_.begin()->second.alone;
   for (const auto& [id, peer] : peers_) fewest_alone_ = std::min(fewest_alone_, peer.alone);
   while (open_ < settings_.open_offers) {

@@ -36,6 +36,8 @@ struct OfferSettings {
   // Offers open at a time over all peers: what keeps the uplink busy while answers travel.
   std::uint32_t open_offers = 16;
   std::uint32_t open_offers_of_one_peer_max = 4;
+  // Before anything was served: others are about to join, and would wait behind the first one.
+  std::uint32_t open_offers_of_one_peer_at_first = 1;
   // An offer that nobody answers is withdrawn after this long.
   Duration expires_after = std::chrono::seconds(1);
   // A chunk that was served and of which nobody says that it has it, or that was requested and is

@@ -14,6 +14,10 @@ void UploadSlots::set_far(NodeId id) {
   far_chunks_ += peer.chunks;
 }
 
+void UploadSlots::on_have(NodeId id, const SpaceKey& space) {
+  peers_[id].has_some_of.insert(space);
+}
+
 bool UploadSlots::on_request(NodeId id, const SpaceKey& space, const ChunkRange& range,
                              bool offered) {
   Peer& peer = peers_[id];
@@ -21,6 +25,7 @@ bool UploadSlots::on_request(NodeId id, const SpaceKey& space, const ChunkRange&
       peer.queued_bytes + range.length > settings_.queued_bytes) {
     return false;
   }
+  if (peer.arrived == 0) peer.arrived = ++arrivals_;
   peer.queue.push_back({space, range, offered});
   peer.queued_bytes += range.length;
   queue_changed(id, peer);
@@ -58,9 +63,9 @@ bool UploadSlots::busy_for(NodeId id, const SpaceKey& space, ChunkIndex chunk) c
     if (std::any_of(peer.queue.begin(), peer.queue.end(), asked_for)) return false;
     if (peer.far) return far_chunks_ >= settings_.busy_chunks;
   }
-  return chunks_ - far_chunks_ >= (peers_.size() - far_peers_ <= settings_.few_peers
-                                       ? settings_.busy_chunks_of_few
-                                       : settings_.busy_chunks);
+  const bool hungry = found == peers_.end() || !found->second.has_some_of.contains(space);
+  return chunks_ - far_chunks_ >=
+         settings_.busy_chunks * (hungry ? settings_.times_for_one_with_nothing : 1);
 }
 
 void UploadSlots::on_cancel(NodeId id, const SpaceKey& space, const ChunkRange& range) {
@@ -126,6 +131,7 @@ std::vector<UploadSlots::Grant> UploadSlots::on_space_closed(const SpaceKey& spa
       refused.push_back({asker_id, request.space, request.range});
       return true;
     });
+    peer.has_some_of.erase(space);
     queue_changed(id, peer);
   }
   std::erase_if(times_sent_, [&](const auto& entry) { return entry.first.first == space; });
@@ -143,20 +149,33 @@ std::size_t UploadSlots::queued() const {
 // one served longest ago; before all of them, to one in another rack, until such peers have half of
 // the slots.
 void UploadSlots::give_slots(Time now) {
+  const auto has_nothing = [](const auto& entry) {
+    const Peer& peer = *entry.second;
+    return peer.current && !peer.has_some_of.contains(peer.current->first);
+  };
   while (served_.size() < settings_.slots && !waiting_.empty()) {
+    // While peers that have nothing are served, fewer share the uplink: each can give the sooner.
+    if (served_.size() >= settings_.slots_at_first &&
+        std::any_of(served_.begin(), served_.end(), has_nothing)) {
+      return;
+    }
     auto best = waiting_.end();
     const auto far_served = std::count_if(served_.begin(), served_.end(),
                                           [](const auto& entry) { return entry.second->far; });
     const bool far_goes_first = 2 * far_served < static_cast<std::ptrdiff_t>(settings_.slots);
-    std::optional<std::tuple<bool, bool, std::uint32_t, std::uint64_t>> best_rank;
+    std::optional<std::tuple<bool, bool, bool, std::uint32_t, std::uint64_t, std::uint64_t>>
+        best_rank;
     for (auto it = waiting_.begin(); it != waiting_.end(); ++it) {
       const Request& next = it->second->queue.front();
       const auto count = times_sent_.find(next.chunk());
       const bool far_first = far_goes_first && it->second->far && !next.offered;
       const std::tuple rank{
-          !next.space.body, !far_first,
+          !next.space.body,
+          !far_first,
+          it->second->has_some_of.contains(next.space),
           count == times_sent_.end() ? 0u : std::min(count->second, settings_.times_sent_matter),
-          it->second->last_turn};
+          it->second->last_turn,
+          it->second->arrived};
       if (best_rank && rank >= *best_rank) continue;
       best = it;
       best_rank = rank;

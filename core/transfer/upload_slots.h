@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -28,6 +29,8 @@ struct UploadSettings {
   // Peers that are served at a time. Few fat streams finish chunks early, and a whole chunk is what
   // a relay can pass on; more than one hides the time between two chunks.
   std::uint32_t slots = 4;
+  // While one that is served has nothing yet: fewer share the uplink, and it can give the sooner.
+  std::uint32_t slots_at_first = 2;
   // Granted but unsent bytes of one peer: enough to keep its connection busy for a round trip here.
   std::uint64_t granted_bytes = 512 * 1024;
   // A slot is free again when its chunk is granted and no more than this of it is unsent.
@@ -39,14 +42,13 @@ struct UploadSettings {
   // A chunk that this node has sent less often goes first; from this many times on all are alike.
   // Otherwise a receiver that is behind, and wants what everybody has, would wait for all others.
   std::uint32_t times_sent_matter = 2;
-  // Chunks in all queues together, above which a node is busy: a fresh chunk's first holder would
-  // otherwise collect the requests of the whole swarm, while other links are idle (simulated with
-  // 63 receivers: 1.85 x the floor without this limit).
-  std::uint32_t busy_chunks = 8;
-  // With few peers nobody is swamped, and a longer queue hides more of the way (16 receivers: 1.026
-  // of the floor instead of 1.038).
-  std::uint32_t busy_chunks_of_few = 16;
-  std::uint32_t few_peers = 24;
+  // Chunks in all queues together, from which on a node is busy: a fresh chunk's first holder would
+  // otherwise collect the requests of the whole swarm, while other links are idle. Simulated: 64
+  // receivers and 2048 chunks, 1.085 of the floor with 8 instead of 1.038; 8 racks of 20 and 512
+  // chunks, 1.35 with 16 instead of 1.27.
+  std::uint32_t busy_chunks = 3;
+  // For a peer that has nothing yet, this many times as many.
+  std::uint32_t times_for_one_with_nothing = 4;
   // What one peer may have queued; beyond it, requests are refused.
   std::uint64_t queued_bytes = 64ull * 1024 * 1024;
   std::uint32_t queued_requests = 512;
@@ -67,6 +69,9 @@ class UploadSlots {
   // The peer stands in another rack: it asks for its whole rack, so that its requests go before
   // those of neighbours, and only others like it can make this node too busy for it.
   void set_far(NodeId peer);
+  // The peer has announced chunks of this space. Until then its requests go first, and are sent
+  // away later than those of others: it cannot give anything.
+  void on_have(NodeId peer, const SpaceKey& space);
   // False: over the peer's limits; the request must be refused.
   // `offered`: this node has chosen the peer for the chunk; it waits like a neighbour.
   bool on_request(NodeId peer, const SpaceKey& space, const ChunkRange& range,
@@ -102,7 +107,9 @@ class UploadSlots {
     std::uint64_t queued_bytes = 0;
     std::uint64_t granted = 0;  // bytes on their way to the connection
     std::uint64_t last_turn = 0;
+    std::uint64_t arrived = 0;  // its first request, among all
     bool far = false;
+    std::set<SpaceKey> has_some_of;
     bool has_slot = false;
     bool stuck = false;
     Time last_sent{};
@@ -125,6 +132,7 @@ class UploadSlots {
   std::uint32_t far_peers_ = 0;
   std::map<Chunk, std::uint32_t> times_sent_;
   std::uint64_t turn_ = 0;
+  std::uint64_t arrivals_ = 0;
 };
 
 }  // namespace p2p

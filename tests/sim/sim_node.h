@@ -23,6 +23,8 @@ struct SimSwarm::Node {
   std::unique_ptr<UploadSlots> uploads;
   std::unique_ptr<SeedOffers> offers;  // of a seed
   HaveBatch news{HaveSettings{}};
+  std::vector<bool> heard_of;  // nodes that have announced something
+  std::uint32_t told = 0;      // how often it had news
   std::set<NodeIndex> neighbours;
   std::set<NodeIndex> complete;  // neighbours that have everything
   Duration received_before{0};

@@ -24,12 +24,13 @@ std::string lost_line(const char* of, const LostTime& lost, double floor) {
 std::string summary(const SwarmSettings& settings, const SwarmResult& result) {
   char text[384];
   std::snprintf(text, sizeof text,
-                "N=%u M=%u: %s%.3f x floor (%.2f s), sound %.3f, median %.3f, seeds sent %.3f x, "
-                "duplicates %.2f %%, %.0f messages a node, %llu events, trace %016llx",
+                "N=%u M=%u: %s%.3f x floor (%.2f s), sound %.3f, median %.3f, seeds sent %.3f x "
+                "(all out at %.3f: %.3f x), duplicates %.2f %%, %llu events, trace %016llx",
                 settings.receivers, chunk_count_for(settings.file_bytes),
                 result.everybody ? "" : "NOT EVERYBODY: ", result.ratio, result.last_seconds,
                 result.sound_ratio, result.median_seconds / result.floor_seconds,
-                result.seed_copies, 100 * result.duplicates, result.messages_per_node,
+                result.seed_copies, result.all_out_seconds / result.floor_seconds,
+                result.seed_copies_then, 100 * result.duplicates,
                 static_cast<unsigned long long>(result.events),
                 static_cast<unsigned long long>(result.trace));
   std::string all = text;
@@ -38,6 +39,12 @@ std::string summary(const SwarmSettings& settings, const SwarmResult& result) {
                   result.rack_in, result.rack_out);
     all += text;
   }
+  std::snprintf(
+      text, sizeof text,
+      "\n  messages a node %.0f: news %.0f, requests %.0f, busy and cancels %.0f, offers %.0f",
+      result.messages.sum(), result.messages.news, result.messages.requests, result.messages.busy,
+      result.messages.offers);
+  all += text;
   all += lost_line("all", result.lost, result.floor_seconds);
   return all + lost_line("the last", result.lost_last, result.floor_seconds);
 }

@@ -19,6 +19,15 @@ struct LostTime {
   double sum() const { return start + news + holders + answers + tail + away; }
 };
 
+// Control messages, on average of all nodes.
+struct MessageCounts {
+  double news = 0;
+  double requests = 0;
+  double busy = 0;  // answers, and the cancels that follow
+  double offers = 0;
+  double sum() const { return news + requests + busy + offers; }
+};
+
 struct SwarmResult {
   bool everybody = false;         // every receiver that lives has all of it
   double last_seconds = 0;        // until the last receiver was whole
@@ -28,13 +37,15 @@ struct SwarmResult {
   // uplinks; and of every rack and datacentre, one copy over its downlink, the copies of those
   // inside over their uplinks and its downlink, and over the uplinks of those that have the file.
   double floor_seconds = 0;
-  double ratio = 0;        // last over floor
-  double sound_ratio = 0;  // last sound one over floor
-  double seed_copies = 0;  // bytes that the seeds sent, in files
-  double rack_in = 0;      // payload into the rack that took most, in files; without seeds in it
-  double rack_out = 0;     // out of the rack that gave most
-  double duplicates = 0;   // share of the received bytes that were thrown away
-  double messages_per_node = 0;
+  double ratio = 0;             // last over floor
+  double sound_ratio = 0;       // last sound one over floor
+  double seed_copies = 0;       // bytes that the seeds sent, in files
+  double all_out_seconds = 0;   // until every chunk was with a receiver
+  double seed_copies_then = 0;  // what the seeds had sent by then, in files
+  double rack_in = 0;     // payload into the rack that took most, in files; without seeds in it
+  double rack_out = 0;    // out of the rack that gave most
+  double duplicates = 0;  // share of the received bytes that were thrown away
+  MessageCounts messages;
   LostTime lost;       // of all receivers, on average
   LostTime lost_last;  // of the last one
   std::uint64_t events = 0;

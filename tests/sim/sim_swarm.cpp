@@ -45,7 +45,8 @@ SimSwarm::SimSwarm(const SwarmSettings& settings)
     : settings_(settings),
       space_(tree_of(settings.file_bytes)),
       network_(world_, settings.network, *this),
-      rng_(settings.seed) {
+      rng_(settings.seed),
+      out_(space_.count()) {
   for (NodeIndex i = 0; i < settings.receivers + settings.seeds; ++i) {
     const bool is_seed = i >= settings.receivers;
     const std::uint32_t rack = is_seed ? (i - settings.receivers) % settings.racks
@@ -79,6 +80,7 @@ void SimSwarm::begin(NodeIndex index) {
   Rng rng = rng_.split();
   node.uploads = std::make_unique<UploadSlots>(settings_.upload);
   node.news = HaveBatch(settings_.have);
+  node.heard_of.clear();
   if (!node.seed) {
     node.download = std::make_unique<Download>(space_, settings_.download, rng);
     return;
@@ -131,6 +133,7 @@ void SimSwarm::met(NodeIndex index, NodeIndex from) {
   if (settings_.rack_rule && far(index, from)) node.uploads->set_far(id_of(from));
   const std::vector<ChunkRun> runs =
       other.seed ? std::vector<ChunkRun>{{0, space_.count()}} : runs_of(other.download->have());
+  if (!runs.empty()) heard_of(index, from);
   if (node.seed) {
     if (other.seed) return;
     node.offers->on_peer_joined(id_of(from), rack_of(from));
@@ -150,16 +153,19 @@ void SimSwarm::perform(NodeIndex index) {
   for (const Download::Effect& effect : node.download->take_effects()) {
     if (const auto* request = std::get_if<Download::SendRequest>(&effect)) {
       const NodeIndex to = index_of(request->peer);
+      ++messages_.requests;
       network_.message(index, to,
                        [this, index, to, range = request->range] { requested(to, index, range); });
     } else if (const auto* cancel = std::get_if<Download::SendCancel>(&effect)) {
       const NodeIndex to = index_of(cancel->peer);
+      ++messages_.busy;
       network_.message(index, to, [this, index, to, range = cancel->range] {
         nodes_[to]->uploads->on_cancel(id_of(index), SpaceKey{}, range);
         grant(to);
       });
     } else if (const auto* decline = std::get_if<Download::SendDecline>(&effect)) {
       const NodeIndex to = index_of(decline->peer);
+      ++messages_.offers;
       network_.message(index, to, [this, index, to, chunk = decline->chunk] {
         nodes_[to]->offers->on_declined(id_of(index), chunk, world_.now());
         offer(to);
@@ -176,6 +182,7 @@ void SimSwarm::requested(NodeIndex index, NodeIndex from, const ChunkRange& rang
   const bool relieved =
       settings_.racks > 3 && !node.seed && far(index, from) && node.download->near_seed_offers();
   if (relieved || (!offered && node.uploads->busy_for(id_of(from), SpaceKey{}, range.chunk))) {
+    ++messages_.busy;
     network_.message(index, from, [this, index, from, range] {
       nodes_[from]->download->on_busy(id_of(index), range, world_.now());
       perform(from);
@@ -205,6 +212,7 @@ void SimSwarm::offer(NodeIndex index) {
   if (!node.seed || !settings_.offers) return;
   for (const SeedOffers::Offer& offer : node.offers->take_offers(world_.now())) {
     const NodeIndex to = index_of(offer.peer);
+    ++messages_.offers;
     network_.message(index, to, [this, index, to, chunk = offer.chunk] {
       nodes_[to]->download->on_offer(id_of(index), chunk, world_.now());
       perform(to);
@@ -227,23 +235,42 @@ void SimSwarm::tick(NodeIndex index) {
 void SimSwarm::tell_news(NodeIndex index) {
   Node& node = *nodes_[index];
   const auto runs = std::make_shared<const std::vector<ChunkRun>>(node.news.take());
-  for (const NodeIndex other : node.neighbours) {
+  // Not always the same ones first.
+  std::vector<NodeIndex> others(node.neighbours.begin(), node.neighbours.end());
+  if (others.empty()) return;
+  std::rotate(others.begin(),
+              others.begin() + static_cast<std::ptrdiff_t>((index + node.told++) % others.size()),
+              others.end());
+  for (const NodeIndex other : others) {
     if (nodes_[other]->seed) {
       if (!settings_.offers) continue;
+      ++messages_.news;
       network_.message(index, other, [this, index, other, runs] {
         nodes_[other]->offers->on_have(id_of(index), *runs, world_.now());
+        heard_of(other, index);
         offer(other);
       });
       continue;
     }
     if (node.complete.contains(other)) continue;
+    ++messages_.news;
     network_.message(index, other, [this, index, other, runs] {
       Node& neighbour = *nodes_[other];
       if (nodes_[index]->whole) neighbour.complete.insert(index);
+      heard_of(other, index);
       neighbour.download->on_have(id_of(index), *runs, world_.now());
       perform(other);
     });
   }
+}
+
+// The other has something; the first time counts.
+void SimSwarm::heard_of(NodeIndex index, NodeIndex other) {
+  std::vector<bool>& heard = nodes_[index]->heard_of;
+  heard.resize(nodes_.size());
+  if (heard[other]) return;
+  heard[other] = true;
+  nodes_[index]->uploads->on_have(id_of(other), SpaceKey{});
 }
 
 void SimSwarm::grant(NodeIndex index) {
@@ -274,7 +301,9 @@ void SimSwarm::on_arrived(NodeIndex from, NodeIndex index, const ChunkRange& ran
   const auto arrival = node.download->on_data(id_of(from), range, world_.now());
   if (arrival == Download::Arrival::store_and_last) {
     node.download->on_chunk_verified(range.chunk, world_.now());
-    node.news.on_chunk_ready(range.chunk, world_.now());
+    node.news.on_chunk_ready(range.chunk, world_.now(),
+                             node.download->is_rare(range.chunk, settings_.have.rare_holders));
+    note_out(range.chunk);
     for (const std::uint64_t word : {static_cast<std::uint64_t>(world_.now().since_start.count()),
                                      static_cast<std::uint64_t>(index) << 32 | range.chunk.value}) {
       trace_ = (trace_ ^ word) * 1099511628211ull;  // FNV-1a, by words
@@ -287,6 +316,18 @@ void SimSwarm::on_arrived(NodeIndex from, NodeIndex index, const ChunkRange& ran
     }
   }
   perform(index);
+}
+
+void SimSwarm::note_out(ChunkIndex chunk) {
+  if (!out_.set(chunk.value) || !out_.all()) return;
+  all_out_at_ = world_.now();
+  sent_when_out_ = seeds_sent();
+}
+
+std::uint64_t SimSwarm::seeds_sent() const {
+  std::uint64_t sent = 0;
+  for (std::uint32_t i = 0; i < settings_.seeds; ++i) sent += network_.bytes_sent(seed(i));
+  return sent;
 }
 
 double SimSwarm::floor_seconds() const {
@@ -366,9 +407,9 @@ SwarmResult SimSwarm::run() {
   result.ratio = result.last_seconds / result.floor_seconds;
   result.sound_ratio = result.last_sound_seconds / result.floor_seconds;
   const double file = static_cast<double>(settings_.file_bytes);
-  std::uint64_t seeded = 0;
-  for (std::uint32_t i = 0; i < settings_.seeds; ++i) seeded += network_.bytes_sent(seed(i));
-  result.seed_copies = static_cast<double>(seeded) / file;
+  result.seed_copies = static_cast<double>(seeds_sent()) / file;
+  result.seed_copies_then = static_cast<double>(sent_when_out_) / file;
+  result.all_out_seconds = seconds(all_out_at_ - began);
   for (std::uint32_t rack = 0; rack < network_.racks(); ++rack) {
     const double in = static_cast<double>(network_.rack_in(rack)) / file;
     const double out = static_cast<double>(network_.rack_out(rack)) / file;
@@ -377,8 +418,10 @@ SwarmResult SimSwarm::run() {
   }
   result.duplicates =
       received == 0 ? 0 : static_cast<double>(duplicate) / static_cast<double>(received);
-  result.messages_per_node =
-      static_cast<double>(network_.messages()) / static_cast<double>(nodes_.size());
+  for (double MessageCounts::*kind : {&MessageCounts::news, &MessageCounts::requests,
+                                      &MessageCounts::busy, &MessageCounts::offers}) {
+    result.messages.*kind = messages_.*kind / static_cast<double>(nodes_.size());
+  }
   result.events = world_.steps();
   result.trace = trace_;
   return result;

@@ -90,6 +90,7 @@ class SimSwarm final : private Network::Listener {
   void arm(NodeIndex node, Time next);
   void tick(NodeIndex node);
   void tell_news(NodeIndex node);
+  void heard_of(NodeIndex node, NodeIndex other);
   void look_at_idle_links();
   bool far(NodeIndex a, NodeIndex b) const;
   std::string rack_of(NodeIndex node) const;
@@ -102,7 +103,14 @@ class SimSwarm final : private Network::Listener {
   Rng rng_;
   Swarm swarm_;
   std::vector<std::unique_ptr<Node>> nodes_;
+  void note_out(ChunkIndex chunk);
+  std::uint64_t seeds_sent() const;
+
   std::uint32_t whole_ = 0;
+  Bitfield out_;  // chunks that a receiver has had
+  Time all_out_at_{};
+  std::uint64_t sent_when_out_ = 0;
+  MessageCounts messages_;
   std::uint32_t expected_ = 0;
   std::uint64_t trace_ = 1469598103934665603ull;
 };

@@ -76,6 +76,7 @@ void SimSwarm::disconnect(NodeIndex a, NodeIndex b) {
       Node& node = *nodes_[x];
       if (!network_.alive(x) || node.neighbours.contains(y)) return;
       node.uploads->on_peer_left(id_of(y));
+      if (y < node.heard_of.size()) node.heard_of[y] = false;
       if (node.offers) node.offers->on_peer_left(id_of(y));
       if (node.download) node.download->on_peer_left(id_of(y), world_.now());
       perform(x);

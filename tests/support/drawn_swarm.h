@@ -53,19 +53,28 @@ inline Bitfield bits_of(const std::string& cells) {
   return bits;
 }
 
+// Four requests for a chunk of 256 KiB, so that parts of chunks can be drawn, and all slots from
+// the beginning.
+inline DownloadSettings in_quarters() {
+  DownloadSettings settings;
+  settings.requests_for_a_chunk = 4;
+  settings.chunks_in_flight_at_first = settings.chunks_in_flight_max = 16;
+  return settings;
+}
+
 class DrawnSwarm {
  public:
   using Arrival = Download::Arrival;
 
-  explicit DrawnSwarm(const std::vector<std::string>& rows, const DownloadSettings& settings = {},
-                      std::uint64_t seed = 1)
+  explicit DrawnSwarm(const std::vector<std::string>& rows,
+                      const DownloadSettings& settings = in_quarters(), std::uint64_t seed = 1)
       : DrawnSwarm(space_of(chunks_in(rows.front())), settings, seed) {
     download_.set_accepting(false, now_);
     for (std::size_t i = 1; i < rows.size(); ++i) draw(rows[i]);
     download_.set_accepting(true, now_);
     look();
   }
-  explicit DrawnSwarm(const ChunkSpace& space, const DownloadSettings& settings = {},
+  explicit DrawnSwarm(const ChunkSpace& space, const DownloadSettings& settings = in_quarters(),
                       std::uint64_t seed = 1)
       : space_(space), download_(space, settings, Rng(seed)) {}
 

@@ -1,6 +1,8 @@
 // What a download asks of whom while everybody behaves. Trouble: download_trouble_test.cpp.
 #include "core/transfer/download.h"
 
+#include <set>
+
 #include "tests/support/drawn_swarm.h"
 
 namespace p2p {
@@ -16,11 +18,54 @@ using test::space_of;
 constexpr std::uint32_t kRequest = 64 * 1024;
 constexpr std::uint64_t kNanos = 1'000'000'000;
 
-TEST_CASE("Requests are a quarter of a chunk, between 64 KiB and 1 MiB", "[core][download]") {
-  CHECK(request_bytes_for(256 * 1024) == 64 * 1024);
-  CHECK(request_bytes_for(1024 * 1024) == 256 * 1024);
-  CHECK(request_bytes_for(4 * 1024 * 1024) == 1024 * 1024);
-  CHECK(request_bytes_for(8 * 1024 * 1024) == 1024 * 1024);
+TEST_CASE("Requests are whole chunks or parts of them, between 64 KiB and 1 MiB",
+          "[core][download]") {
+  CHECK(request_bytes_for(256 * 1024, 1) == 256 * 1024);
+  CHECK(request_bytes_for(256 * 1024, 4) == 64 * 1024);
+  CHECK(request_bytes_for(128 * 1024, 4) == 64 * 1024);
+  CHECK(request_bytes_for(4 * 1024 * 1024, 4) == 1024 * 1024);
+  CHECK(request_bytes_for(8 * 1024 * 1024, 1) == 1024 * 1024);
+}
+
+TEST_CASE("A chunk takes one request, and four when a cap has to be paid", "[core][download]") {
+  DrawnSwarm swarm({"chunks  0 1",  //
+                    "we      . x",  //
+                    "peer a  x x"},
+                   DownloadSettings{});
+  CHECK(swarm.owed_by('a') == std::vector<ChunkRange>{{{0}, 0, 4 * kRequest}});
+  DrawnSwarm capped({"chunks  0 1",  //
+                     "we      . x",  //
+                     "peer a  . ."},
+                    DownloadSettings{});
+  capped.set_rate(1'000'000'000);
+  capped.has('a', {{0, 1}});
+  CHECK(capped.owed_by('a').size() == 4);
+}
+
+TEST_CASE("A node that has little asks for little", "[core][download]") {
+  DownloadSettings settings;
+  settings.chunks_in_flight_at_first = 1;
+  settings.chunks_for_a_slot = 2;
+  DrawnSwarm swarm({"chunks  0 1 2 3 4 5",  //
+                    "we      . . . . . .",  //
+                    "peer a  x x x x x .",  //
+                    "peer b  x x x x x ."},
+                   settings);
+  for (const std::size_t under_way : {1, 1, 2, 2}) {
+    CHECK(swarm.owed_by('a').size() + swarm.owed_by('b').size() == under_way);
+    const char giver = swarm.owed_by('a').empty() ? 'b' : 'a';
+    swarm.gives(giver, swarm.owed_by(giver).front().chunk.value);
+  }
+}
+
+TEST_CASE("What a busy peer has sent away is not cancelled", "[core][download]") {
+  DrawnSwarm swarm({"chunks  0 1",  //
+                    "we      . x",  //
+                    "peer a  x x"},
+                   DownloadSettings{});
+  swarm.download().on_busy(node('a'), {{0}, 0, 4 * kRequest}, swarm.now());
+  CHECK(swarm.download().take_effects().empty());
+  swarm.download().check_invariants();
 }
 
 TEST_CASE("A chunk is asked for whole, in rising requests", "[core][download]") {
@@ -289,16 +334,21 @@ TEST_CASE("A relay that completed is no seed", "[core][download]") {
   CHECK(swarm.owed_by('a').size() == 2 * 4);  // a seed would be asked for one
 }
 
-TEST_CASE("The last free slot takes the rarest chunk of all relays", "[core][download]") {
-  DownloadSettings one_slot;
+TEST_CASE("A free slot takes the rarest chunk of one of the least busy relays",
+          "[core][download]") {
+  DownloadSettings one_slot = test::in_quarters();
   one_slot.chunks_in_flight_min = one_slot.chunks_in_flight_max = 1;
-  DrawnSwarm swarm({"chunks  0 1 2",  //
-                    "we      . . .",  //
-                    "peer a  . x x",  //
-                    "peer b  x x .",  //
-                    "peer c  x x ."},
-                   one_slot);
-  CHECK(swarm.owed() == "a2");
+  std::set<std::string> seen;
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    DrawnSwarm swarm({"chunks  0 1 2",  //
+                      "we      . . .",  //
+                      "peer a  . x x",  //
+                      "peer b  x x .",  //
+                      "peer c  x x ."},
+                     one_slot, seed);
+    seen.insert(swarm.owed());
+  }
+  CHECK(seen == std::set<std::string>{"a2", "b0", "c0"});
 }
 
 TEST_CASE("News of a chunk is acted on at once", "[core][download]") {
@@ -358,7 +408,7 @@ TEST_CASE("A rate cap is exact over seconds, for any rate and size of request",
         Case{125'000'000, 20'000 * mib, 50, seconds(1)}}) {
     INFO("rate " << one.rate << ", file of " << one.file_bytes);
     DrawnSwarm swarm(space_with(one.file_bytes));
-    const std::uint64_t payload = request_bytes_for(swarm.space().chunk_bytes());
+    const std::uint64_t payload = request_bytes_for(swarm.space().chunk_bytes(), 4);
     const std::uint64_t request = on_wire(payload);
     const std::uint64_t burst = std::max(one.rate / 20, request);
     swarm.set_rate(one.rate);

@@ -86,7 +86,7 @@ TEST_CASE("What a peer had counts for nothing when it has left", "[core][downloa
 }
 
 TEST_CASE("What a peer had that left makes nothing more common", "[core][download]") {
-  DownloadSettings one_slot;
+  DownloadSettings one_slot = test::in_quarters();
   one_slot.chunks_in_flight_min = one_slot.chunks_in_flight_max = 1;
   DrawnSwarm swarm({"chunks  0 1 2",  //
                     "we      . . x",  //

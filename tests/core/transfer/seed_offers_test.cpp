@@ -23,8 +23,15 @@ NodeId node(std::uint8_t number) {
 constexpr std::uint32_t kChunkBytes = 1000;
 const Time kStart{seconds(100)};
 
+// No waiting for others to join.
+OfferSettings at_once() {
+  OfferSettings settings;
+  settings.open_offers_of_one_peer_at_first = settings.open_offers_of_one_peer_max;
+  return settings;
+}
+
 struct Seed {
-  explicit Seed(std::uint32_t chunks, std::uint8_t peers, OfferSettings settings = {})
+  explicit Seed(std::uint32_t chunks, std::uint8_t peers, OfferSettings settings = at_once())
       : offers(chunks, settings, Rng(7)) {
     for (std::uint8_t i = 1; i <= peers; ++i) offers.on_peer_joined(node(i));
   }
@@ -248,12 +255,32 @@ TEST_CASE("News waits for a few chunk-times, never longer than the limit, and le
   news.on_chunk_ready(ChunkIndex{5}, kStart);
   const Time due = news.next_deadline();
   CHECK(due > kStart);
-  CHECK(due <= kStart + milliseconds(100));
+  CHECK(due <= kStart + HaveSettings{}.soonest);  // of the first chunks
   news.on_chunk_ready(ChunkIndex{9}, kStart + milliseconds(1));
   news.on_chunk_ready(ChunkIndex{6}, kStart + milliseconds(2));
   CHECK(news.next_deadline() == due);
   CHECK(news.take() == std::vector<ChunkRun>{{5, 2}, {9, 1}});
   CHECK(news.next_deadline() == Time::max());
+}
+
+TEST_CASE("News of a rare chunk does not wait for others, and takes them along",
+          "[core][transfer]") {
+  HaveSettings settings;
+  settings.first_chunks = 0;
+  HaveBatch news{settings};
+  news.on_chunk_ready(ChunkIndex{1}, kStart);
+  CHECK(news.next_deadline() > kStart + 4 * settings.soonest);
+  news.on_chunk_ready(ChunkIndex{2}, kStart + milliseconds(1), /*rare=*/true);
+  CHECK(news.next_deadline() == kStart + milliseconds(1) + settings.soonest);
+  CHECK(news.take() == std::vector<ChunkRun>{{1, 2}});
+}
+
+TEST_CASE("Before a seed has served anything each peer gets one offer", "[core][transfer]") {
+  Seed seed(40, 1, OfferSettings());
+  const auto first = seed.offers.take_offers(kStart);
+  CHECK(first.size() == 1);
+  seed.serve(first.front(), kStart);
+  CHECK(seed.offers.take_offers(kStart + milliseconds(1)).size() == 4);
 }
 
 }  // namespace

@@ -27,7 +27,12 @@ class UploadTest {
   }
   static SpaceKey space(bool body = false) { return {ContentId{}, body}; }
 
+  // A peer that has something already, as nearly all have nearly always.
   void ask(char peer, std::uint32_t chunk, bool body = false) {
+    slots.on_have(node(peer), space(body));
+    ask_with_nothing(peer, chunk, body);
+  }
+  void ask_with_nothing(char peer, std::uint32_t chunk, bool body = false) {
     for (std::uint32_t i = 0; i < 4; ++i) {
       REQUIRE(slots.on_request(node(peer), space(body), range(chunk, i)));
     }
@@ -157,7 +162,7 @@ TEST_CASE("Among chunks sent equally often the peer served longest ago goes firs
     order += turn.front();
     test.sends_all(turn.front());
   }
-  CHECK(order == "abcabcabc");
+  CHECK(order == "cabcabcab");
 }
 
 TEST_CASE("The manifest comes before data", "[core][upload_slots]") {
@@ -298,6 +303,28 @@ TEST_CASE("When a space is closed its requests come back to be refused", "[core]
   CHECK(refused.back().range == UploadTest::range(1, 3));
   CHECK(test.slots.queued() == 0);
   CHECK(test.slots.on_space_closed(UploadTest::space()).empty());
+}
+
+TEST_CASE("A peer that has nothing goes first, and two such peers share the uplink with nobody",
+          "[core][upload_slots]") {
+  UploadTest test;
+  test.ask('a', 0);
+  test.ask_with_nothing('n', 1);
+  test.ask_with_nothing('m', 2);
+  CHECK(test.granted() == "m2 n1");
+  test.slots.on_have(node('n'), UploadTest::space());
+  test.slots.on_have(node('m'), UploadTest::space());
+  CHECK(test.granted() == "a0");
+}
+
+TEST_CASE("A peer that has nothing is sent away later than others", "[core][upload_slots]") {
+  UploadTest test;
+  test.slots.on_have(node('b'), UploadTest::space());
+  for (std::uint32_t chunk = 0; chunk < 3; ++chunk) test.ask('a', chunk);
+  CHECK(test.slots.busy_for(node('b'), UploadTest::space(), ChunkIndex{9}));
+  CHECK_FALSE(test.slots.busy_for(node('n'), UploadTest::space(), ChunkIndex{9}));
+  for (std::uint32_t chunk = 3; chunk < 12; ++chunk) test.ask('a', chunk);
+  CHECK(test.slots.busy_for(node('n'), UploadTest::space(), ChunkIndex{9}));
 }
 
 TEST_CASE("A closed space gives its place in the queue back", "[core][upload_slots]") {
