@@ -44,7 +44,7 @@ struct UploadSettings {
   std::uint32_t times_sent_matter = 2;
   // Chunks in all queues together, from which on a node is busy: a fresh chunk's first holder would
   // otherwise collect the requests of the whole swarm, while other links are idle. Simulated: 64
-  // receivers and 2048 chunks, 1.085 of the floor with 8 instead of 1.038; 8 racks of 20 and 512
+  // receivers and 2048 chunks, 1.087 of the floor with 8 instead of 1.038; 8 racks of 20 and 512
   // chunks, 1.35 with 16 instead of 1.27.
   std::uint32_t busy_chunks = 3;
   // For a peer that has nothing yet, this many times as many.
