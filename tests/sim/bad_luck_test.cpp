@@ -49,7 +49,7 @@ TEST_CASE("A seed that dies after one copy is out is not missed", "[sim]") {
         1.15);
 }
 
-TEST_CASE("A seed that dies half way leaves all with the same chunks, and none whole", "[sim]") {
+TEST_CASE("When the only seed dies half way not everybody becomes whole", "[sim]") {
   SwarmSettings settings;
   settings.file_bytes = 64ull << 20;
   settings.give_up = std::chrono::seconds(60);
