@@ -36,10 +36,12 @@ struct Serving final : Uploads::Owner {
   bool may_have(NodeId, const ContentId&) const override { return admitted; }
   void on_not_admitted(NodeId peer, const SpaceKey&) override { not_admitted.push_back(peer); }
 
-  // Sixteen chunks, as many as a node with few peers lets wait.
+  // As many chunks as a node lets wait for a peer that has nothing yet.
   std::uint32_t request_much() {
+    const UploadSettings settings;
+    const std::uint32_t chunks = settings.busy_chunks * settings.times_for_one_with_nothing;
     std::uint32_t requests = 0;
-    for (std::uint32_t chunk = 0; chunk < 16; ++chunk) {
+    for (std::uint32_t chunk = 0; chunk < chunks; ++chunk) {
       for (std::uint32_t offset = 0; offset < kMinChunkBytes; offset += kRequest) {
         uploads.on_peer_request(guest.id, space, {ChunkIndex{chunk}, offset, kRequest});
         ++requests;
