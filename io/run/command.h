@@ -1,0 +1,46 @@
+// The process of a run's command, from fork to exec.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "io/run/run_account.h"
+#include "proto/run.pb.h"
+
+namespace p2p {
+
+// What a command is started with. Descriptors stay the caller's.
+struct Command {
+  std::vector<std::string> arguments;  // the first names the program
+  std::vector<std::string> environment;
+  std::string folder;  // empty: the account's home, or / where it cannot be entered
+  RunAccount account;
+  mode_t umask = 022;
+  proto::RunLimits limits;
+  int in = -1, out = -1, err = -1;
+  int script = -1;          // becomes descriptor 3, the only one beside the three; -1: none
+  int cgroup_procs = -1;    // -1: none
+  std::string script_name;  // for texts, where an interpreter is the program
+};
+
+// Why a command did not begin.
+struct NotBegun {
+  proto::RunResult::Reason reason = proto::RunResult::NONE;
+  std::string text;
+};
+
+// Forks. The child has a session of its own without a terminal, no signal blocked or ignored, no
+// descriptor but those above, and is killed when the calling thread ends. Its program is looked for
+// in the PATH of its environment with the account's rights; a file that is no program is never
+// handed to a shell. Returns when the program has begun, or why not (the child is gone then).
+std::variant<pid_t, NotBegun> begin_command(const Command& command);
+
+// The environment of a run: what every run has, and then `more`, which wins.
+std::vector<std::string> run_environment(const RunAccount& account, const std::string& id,
+                                         const std::vector<std::string>& more);
+
+}  // namespace p2p
