@@ -33,6 +33,7 @@ constexpr std::size_t kResultRoomBytes = 32 * 1024;
 struct NewRun {
   Fd folder;
   Fd lock;
+  Fd control;
 };
 
 Status take_room(int folder) {
@@ -59,12 +60,13 @@ Status remove_files(int runs, const std::string& name) {
 }
 
 // In the child: the descriptors of a shim in their places, then the program once more.
-[[noreturn]] void be_shim(const std::string& program, std::array<int, 4> handed, int report) {
+[[noreturn]] void be_shim(const std::string& program, std::array<int, kShimDescriptors> handed,
+                          int report) {
   report = ::fcntl(report, F_DUPFD_CLOEXEC, 20);
   // Above the places first, so that none is overwritten before it is moved.
   for (int& fd : handed) fd = ::fcntl(fd, F_DUPFD_CLOEXEC, 20);
   bool placed = report >= 0;
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < kShimDescriptors; ++i) {
     placed &= ::dup2(handed[static_cast<std::size_t>(i)], kShimOrder + i) == kShimOrder + i;
   }
   const char* words[] = {"p2pd", "shim", nullptr};
@@ -168,6 +170,10 @@ class Launcher {
     if (::mkfifoat(run.folder.get(), run_files::kControl, 0600) != 0) {
       return error_from_errno(errno, "make the control of run " + name);
     }
+    // Open from the beginning, so that a run can be cancelled before its shim has come so far.
+    run.control = Fd(::openat(run.folder.get(), run_files::kControl,
+                              O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC));
+    if (!run.control) return error_from_errno(errno, "open the control of run " + name);
     if (Status taken = take_room(run.folder.get()); !taken) return taken.error();
     if (::renameat2(runs_.get(), fresh.c_str(), runs_.get(), name.c_str(), RENAME_NOREPLACE) == 0) {
       return run;
@@ -185,7 +191,8 @@ class Launcher {
     Fd report(ends[1]);
     const pid_t shim = ::fork();
     if (shim == 0) {
-      be_shim(settings_.program, {order.get(), run.folder.get(), run.lock.get(), runs_.get()},
+      be_shim(settings_.program,
+              {order.get(), run.folder.get(), run.lock.get(), runs_.get(), run.control.get()},
               report.get());
     }
     if (shim < 0) return error_from_errno(errno, "start a process for a run");

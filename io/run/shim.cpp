@@ -65,11 +65,12 @@ Result<Pipe> make_pipe() {
 
 class Shim {
  public:
-  Shim(Fd order, Fd folder, Fd lock, Fd runs)
+  Shim(Fd order, Fd folder, Fd lock, Fd runs, Fd control)
       : order_memory_(std::move(order)),
         folder_(std::move(folder)),
         lock_(std::move(lock)),
-        runs_(std::move(runs)) {}
+        runs_(std::move(runs)),
+        control_(std::move(control)) {}
 
   Status run() {
     auto order = unseal_order(order_memory_);
@@ -147,9 +148,6 @@ class Shim {
     command.in = in.get();
     command.out = out->write.get();
     command.err = err->write.get();
-    control_ = Fd(
-        ::openat(folder_.get(), run_files::kControl, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC));
-    if (!control_) return no_resources(error_from_errno(errno, "open the control of a run"));
     if (Status watched = watch_signals(); !watched) return no_resources(watched.error());
     if (const auto parent = own_cgroup_folder()) {
       cgroup_ = RunCgroup::make(*parent, run_cgroup_name(RunId::from_raw(order_.id())->hex()));
@@ -352,8 +350,8 @@ class Shim {
   Fd folder_;
   Fd lock_;  // goes free when this process ends
   Fd runs_;
-  Fd room_;
   Fd control_;
+  Fd room_;
   Fd signals_;
   proto::RunOrder order_;
   proto::RunResult result_;
@@ -376,7 +374,8 @@ Status check_descriptors() {
   struct stat runs {};
   const bool given = ::fcntl(kShimOrder, F_GET_SEALS) > 0 && ::fstat(kShimFolder, &folder) == 0 &&
                      S_ISDIR(folder.st_mode) && ::fstat(kShimRuns, &runs) == 0 &&
-                     S_ISDIR(runs.st_mode) && ::fcntl(kShimLock, F_GETFD) >= 0;
+                     S_ISDIR(runs.st_mode) && ::fcntl(kShimLock, F_GETFD) >= 0 &&
+                     ::fcntl(kShimControl, F_GETFD) >= 0;
   if (given) return {};
   return Error{Errc::invalid_argument,
                "p2pd shim is started by p2pd for each run and is of no use without it"};
@@ -390,8 +389,9 @@ Status become_owner() {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::close_range(kShimRuns + 1, ~0u, 0);
-  for (int fd = kShimOrder; fd <= kShimRuns; ++fd) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  constexpr int kEnd = kShimOrder + kShimDescriptors;
+  ::close_range(kEnd, ~0u, 0);
+  for (int fd = kShimOrder; fd < kEnd; ++fd) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
   const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!null) return error_from_errno(errno, "open /dev/null");
   for (const int fd : {0, 1, 2}) ::dup2(null.get(), fd);
@@ -408,7 +408,8 @@ Status become_owner() {
 Status run_shim() {
   if (Status checked = check_descriptors(); !checked) return checked;
   if (Status became = become_owner(); !became) return became;
-  return Shim(Fd(kShimOrder), Fd(kShimFolder), Fd(kShimLock), Fd(kShimRuns)).run();
+  return Shim(Fd(kShimOrder), Fd(kShimFolder), Fd(kShimLock), Fd(kShimRuns), Fd(kShimControl))
+      .run();
 }
 
 }  // namespace p2p

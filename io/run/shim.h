@@ -12,10 +12,12 @@
 namespace p2p {
 
 // Open descriptors that the launcher hands down.
-inline constexpr int kShimOrder = 3;   // the order (seal_bytes)
-inline constexpr int kShimFolder = 4;  // the folder of the run
-inline constexpr int kShimLock = 5;    // its lock, which is held
-inline constexpr int kShimRuns = 6;    // the folder of all runs
+inline constexpr int kShimOrder = 3;    // the order (seal_bytes)
+inline constexpr int kShimFolder = 4;   // the folder of the run
+inline constexpr int kShimLock = 5;     // its lock, which is held
+inline constexpr int kShimRuns = 6;     // the folder of all runs
+inline constexpr int kShimControl = 7;  // the FIFO: whatever is written there cancels the run
+inline constexpr int kShimDescriptors = 5;
 
 // The shim, until the run has its result. Only a failure to write that result is an error; the lock
 // goes free without one, and the run counts as lost.

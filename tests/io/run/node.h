@@ -77,6 +77,7 @@ class RunNode {
     for (const RunId& id : started_) {
       CHECK(wait_for([&] { return !folders.look(id)->traces.shim_lives; }));
     }
+    for (const RunId& id : started_) CHECK(launcher->remove(id));
     stop_launcher();
   }
 
