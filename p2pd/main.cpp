@@ -12,6 +12,7 @@
 #include "io/disk/file_io.h"
 #include "io/log/log.h"
 #include "io/privileged/local_privileged.h"
+#include "io/run/shim.h"
 #include "io/wire/hello.h"
 #include "p2pd/agent.h"
 #include "p2pd/helper_process.h"
@@ -226,6 +227,12 @@ int do_helper(const p2p::HelperSettings& settings) {
   return 1;
 }
 
+// Its own log is /dev/null: what there is to say stands in the result of the run.
+int do_shim() {
+  const p2p::Status ended = p2p::run_shim();
+  return ended ? 0 : fail(ended.error());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -246,11 +253,14 @@ int main(int argc, char** argv) {
   // For p2pd run alone, so --help does not show it.
   auto* helper_command = app.add_subcommand("helper")->group("");
   add_helper(*helper_command, helper);
+  // For the launcher of runs alone.
+  auto* shim_command = app.add_subcommand("shim")->group("");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 1;
   }
   if (helper_command->parsed()) return do_helper(helper);
+  if (shim_command->parsed()) return do_shim();
   return join_command->parsed() ? do_join(join) : do_run(run);
 }
