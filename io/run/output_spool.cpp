@@ -29,8 +29,8 @@ Status OutputSpool::store(std::span<const std::uint8_t> bytes, const OutputSegme
       if (Status removed = calls_.remove(folder_, old, old); !removed) return removed;
       open_.erase(*piece.dropped);
     }
-    Fd file(::openat(folder_, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                     0640));
+    Fd file(
+        ::openat(folder_, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640));
     if (!file) return error_from_errno(errno, "make " + name);
     open_[piece.segment] = std::move(file);
   }

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include "core/base/rng.h"
 #include "tests/io/run/node.h"
 
 namespace p2p {
@@ -235,6 +236,41 @@ TEST_CASE("An agent without its launcher is told so", "[io][run]") {
   channel->second.reset();
   LauncherClient alone(std::move(channel->first));
   CHECK(code_of(alone.start(node.command({"true"}))) == Errc::unavailable);
+}
+
+TEST_CASE("Wherever a launcher is killed, a run runs once at most and its end is true",
+          "[io][run]") {
+  RunNode node;
+  const std::string counter = node / "counter";
+  const auto count = [&] { return test::text_of(counter).size(); };
+  Rng rng(11);
+  for (int round = 0; round < 40; ++round) {
+    test::put_file(counter, "");
+    ::chmod(counter.c_str(), 0666);
+    const proto::RunOrder order = node.shell("printf x >> " + counter);
+    const RunId id = *RunId::from_raw(order.id());
+    std::thread killer([&, wait = rng.below(4000)] {
+      std::this_thread::sleep_for(std::chrono::microseconds(wait));
+      node.kill_launcher();
+    });
+    (void)node.launcher->start(order).has_value();  // it may not hear the answer
+    killer.join();
+    node.stop_launcher();
+    node.start_launcher();
+    REQUIRE(test::wait_for([&] { return !node.folders.look(id)->traces.shim_lives; }));
+    const auto sight = node.folders.look(id);
+    const RunState state = state_of_run(RunState::accepted, sight->traces);
+    INFO(round << ": " << to_string(state));
+    CHECK((state == RunState::exited || state == RunState::lost));
+    CHECK(count() == (state == RunState::exited ? 1 : 0));
+    // Without a ledger somebody might ask again: what has a folder does not begin again.
+    const bool known = test::exists(node.folders.path_of(id));
+    const Status again = node.launcher->start(order);
+    CHECK(again.has_value() == !known);
+    REQUIRE(test::wait_for([&] { return !node.folders.look(id)->traces.shim_lives; }));
+    CHECK(count() == (known && state == RunState::lost ? 0 : 1));
+    CHECK(node.launcher->remove(id));
+  }
 }
 
 // ---- the folder of runs ----------------------------------------------------------------------

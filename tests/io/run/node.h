@@ -105,6 +105,9 @@ class RunNode {
     return WIFEXITED(how) ? WEXITSTATUS(how) : -WTERMSIG(how);
   }
 
+  // From any thread; stop_launcher() then takes note of it.
+  void kill_launcher() const { ::kill(launcher_, SIGKILL); }
+
   // The name of a file that commands can reach.
   std::string operator/(const std::string& name) const { return folder_ / name; }
 
