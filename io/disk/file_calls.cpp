@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -17,6 +18,16 @@ constexpr std::int64_t kNanosPerSecond = 1'000'000'000;
 
 std::string act(std::string_view what, std::string_view name) {
   return std::string(what) + " " + std::string(name);
+}
+
+// fallocate takes all that is left before it says that it is too little, and everybody else who
+// writes fails meanwhile.
+bool has_room(int fd, std::uint64_t bytes) {
+  struct stat facts {};
+  struct statvfs room {};
+  if (::fstat(fd, &facts) != 0 || ::fstatvfs(fd, &room) != 0 || room.f_blocks == 0) return true;
+  const std::uint64_t has = static_cast<std::uint64_t>(facts.st_blocks) * 512;
+  return bytes <= has || bytes - has <= std::uint64_t{room.f_bavail} * room.f_frsize;
 }
 
 }  // namespace
@@ -38,6 +49,7 @@ Status FileCalls::set_size(int fd, std::uint64_t bytes, std::string_view name) {
 
 Status FileCalls::allocate(int fd, std::uint64_t bytes, std::string_view name) {
   if (bytes == 0) return {};
+  if (!has_room(fd, bytes)) return error_from_errno(ENOSPC, act("allocate", name));
   for (;;) {
     // Not posix_fallocate: it writes into every block where the file system cannot do it.
     if (::fallocate(fd, 0, 0, static_cast<off_t>(bytes)) == 0) return {};
