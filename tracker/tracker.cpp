@@ -296,6 +296,8 @@ void Tracker::on_session_message(AgentSession& session, const proto::AgentMessag
       session.send(answer);
       break;
     }
+    case Kind::kHint:
+    case Kind::kBlame:
     case Kind::kJoin:
     case Kind::KIND_NOT_SET:
       break;
