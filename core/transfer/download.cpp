@@ -40,6 +40,7 @@ void Download::on_restored(ChunkIndex chunk) {
   P2P_CHECK(!active_.contains(chunk));
   if (!have_.set(chunk.value)) return;
   held_back_.reset(chunk.value);
+  shortened_.erase(chunk);
   picker_.set_wanted(chunk, false);
   bytes_have_ += space_.data_bytes_of(chunk);
 }
@@ -225,13 +226,14 @@ Download::Arrival Download::on_data(NodeId id, const ChunkRange& data, Time now)
   if (was_passed_over) passed_over_.erase(peer.slot);
 
   const auto entry = active_.find(data.chunk);
-  if (entry != active_.end()) {
+  if (entry != active_.end() && entry->second.of_run == data.of_run) {
     for (Range& range : entry->second.ranges) {
       if (data.offset < range.offset || data.end() > range.offset + range.length) continue;
       for (Requester& requester : range.requesters) {
         if (requester.peer != id || requester.next != data.offset) continue;
         // The rest of a block could be asked of nobody else.
-        if (data.end() % kBlockBytes != 0 && data.end() != range.offset + range.length) {
+        if (!data.of_run && data.end() % kBlockBytes != 0 &&
+            data.end() != range.offset + range.length) {
           drop(id, data.chunk, "sent a part of a block", now);
           return Arrival::unsolicited;
         }
@@ -255,7 +257,8 @@ Download::Arrival Download::on_data(NodeId id, const ChunkRange& data, Time now)
         // The slower ones of a hedged range need not go on.
         for (const Requester& other : range.requesters) {
           if (other.next >= range.offset + range.length) continue;
-          cancel(other.peer, {data.chunk, other.next, range.offset + range.length - other.next});
+          cancel(other.peer,
+                 {data.chunk, other.next, range.offset + range.length - other.next, active.of_run});
         }
         range.requesters.clear();
         const bool whole = std::all_of(active.ranges.begin(), active.ranges.end(),
@@ -266,9 +269,10 @@ Download::Arrival Download::on_data(NodeId id, const ChunkRange& data, Time now)
         }
         active.all_arrived = true;
         ++being_verified_;
-        finish_chunk_clock(active, now);
+        // How long a few bytes take says nothing about chunks.
+        if (!active.of_run) finish_chunk_clock(active, now);
         for (const NodeId owner : active.owners) {
-          note_chunk_time(owner, now - active.started);
+          if (!active.of_run) note_chunk_time(owner, now - active.started);
           if (peers_.at(owner).busy_times > 0) --peers_.at(owner).busy_times;
           change_load(peers_.at(owner), -1);
         }
@@ -279,7 +283,8 @@ Download::Arrival Download::on_data(NodeId id, const ChunkRange& data, Time now)
     }
   }
   for (const ChunkRange& range : peer.cancelled) {
-    if (range.chunk == data.chunk && data.offset >= range.offset && data.end() <= range.end()) {
+    if (range.chunk == data.chunk && range.of_run == data.of_run && data.offset >= range.offset &&
+        data.end() <= range.end()) {
       bytes_duplicate_ += data.length;
       if (was_passed_over) fill(now);  // it is back
       return Arrival::duplicate;
@@ -293,6 +298,7 @@ void Download::on_chunk_verified(ChunkIndex chunk, Time now) {
   const auto found = active_.find(chunk);
   P2P_CHECK(found != active_.end() && found->second.all_arrived);
   active_.erase(found);
+  shortened_.erase(chunk);
   --being_verified_;
   have_.set(chunk.value);
   bytes_have_ += space_.data_bytes_of(chunk);
@@ -373,7 +379,7 @@ void Download::cancel(NodeId id, const ChunkRange& rest) {
   --peer.requests;
   ChunkRange all = rest;
   std::erase_if(peer.cancelled, [&](const ChunkRange& kept) {
-    if (kept.chunk != rest.chunk) return false;
+    if (kept.chunk != rest.chunk || kept.of_run != rest.of_run) return false;
     const std::uint32_t end = std::max(all.end(), kept.end());
     all.offset = std::min(all.offset, kept.offset);
     all.length = end - all.offset;
@@ -392,7 +398,7 @@ void Download::release(NodeId id, Active& active, ChunkIndex chunk, bool tell_pe
         ++it;
         continue;
       }
-      const ChunkRange rest{chunk, it->next, range.offset + range.length - it->next};
+      const ChunkRange rest{chunk, it->next, range.offset + range.length - it->next, active.of_run};
       if (rest.length > 0) {
         if (tell_peer) {
           cancel(id, rest);

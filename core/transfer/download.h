@@ -107,6 +107,14 @@ class Download {
   void hold_back(ChunkIndex chunk);
   // It is not: from now on it is fetched like any other.
   void release(ChunkIndex chunk, Time now);
+  // Most of the chunk is in an old file: only a run of the bytes that are missing is asked for, in
+  // requests of these lengths (docs/decisions/0009). For a chunk that is neither here nor under
+  // way; without lengths it is fetched whole, as at first.
+  void shorten(ChunkIndex chunk, std::vector<std::uint32_t> requests);
+  // Nobody has been asked for it yet.
+  bool may_be_shortened(ChunkIndex chunk) const {
+    return !have_.test(chunk.value) && !active_.contains(chunk);
+  }
   // It was here, and what the disk holds of it is wrong or unknown now: fetched again.
   void on_lost(ChunkIndex chunk, Time now);
 
@@ -131,6 +139,13 @@ class Download {
   // Wrong bytes: thrown away and fetched again. When a single peer sent all of them it is dropped;
   // when several did, the next try is from one peer alone, so that the blame is certain.
   void on_chunk_corrupt(ChunkIndex chunk, Time now);
+  // A shortened chunk has arrived and is not right: its run may be, and the old file wrong. Whoever
+  // sent of it is returned, and the chunk is held back until the caller knows what is wrong.
+  std::vector<NodeId> on_run_wrong(ChunkIndex chunk, Time now);
+  // From now on the chunk is fetched from one peer alone, so that the blame is certain.
+  void fetch_alone(ChunkIndex chunk) { alone_.set(chunk.value); }
+  // A random one of those that have it; nothing when nobody has.
+  std::optional<NodeId> any_holder(ChunkIndex chunk);
   void on_tick(Time now);
 
   // Bytes per second that may be asked for; nothing: no cap.
@@ -207,6 +222,7 @@ class Download {
     std::vector<NodeId> contributors;  // peers whose bytes were stored
     Time started{};
     bool all_arrived = false;
+    bool of_run = false;
   };
 
   bool may_fetch(const Peer& peer, ChunkIndex chunk) const;
@@ -270,6 +286,7 @@ class Download {
   Bitfield ours_;     // chunks that this node fetches from outside
   PeerSet replaced_;  // peers whose chunks do not get on
   std::map<ChunkIndex, Active> active_;
+  std::map<ChunkIndex, std::vector<std::uint32_t>> shortened_;  // lengths of the requests
   std::uint32_t being_verified_ = 0;  // of active_, those that have arrived
   bool unrequested_ = false;          // a range may have nobody who was asked for it
   Time wake_ = Time::max();           // no peer's clock runs out before this

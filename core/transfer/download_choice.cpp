@@ -123,11 +123,20 @@ void Download::note_chunk_time(NodeId id, Duration took) {
 
 bool Download::start(NodeId id, Peer& peer, ChunkIndex chunk, Time now) {
   Active active;
-  for (const ByteRange& range : space_.ranges_of(chunk, request_bytes_)) {
-    active.ranges.push_back({static_cast<std::uint32_t>(range.offset),
-                             static_cast<std::uint32_t>(range.length),
-                             0,
-                             {}});
+  if (const auto run = shortened_.find(chunk); run != shortened_.end()) {
+    active.of_run = true;
+    std::uint32_t offset = 0;
+    for (const std::uint32_t length : run->second) {
+      active.ranges.push_back({offset, length, 0, {}});
+      offset += length;
+    }
+  } else {
+    for (const ByteRange& range : space_.ranges_of(chunk, request_bytes_)) {
+      active.ranges.push_back({static_cast<std::uint32_t>(range.offset),
+                               static_cast<std::uint32_t>(range.length),
+                               0,
+                               {}});
+    }
   }
   P2P_CHECK(!active.ranges.empty());
   active.owners.push_back(id);
@@ -155,7 +164,8 @@ void Download::send_unrequested(Time now) {
 
 // Asks the peer for what is missing of the range; false when the budget does not pay for it.
 bool Download::ask(NodeId id, ChunkIndex chunk, Range& range, Time now) {
-  const ChunkRange rest{chunk, range.offset + range.arrived, range.length - range.arrived};
+  const ChunkRange rest{chunk, range.offset + range.arrived, range.length - range.arrived,
+                        active_.at(chunk).of_run};
   if (!paid_for(rest.length, now)) return false;
   Peer& peer = peers_.at(id);
   if (peer.requests++ == 0) {

@@ -129,8 +129,8 @@ class DrawnSwarm {
   Arrival arrives(char peer, const ChunkRange& data) {
     for (ChunkRange& range : owed_[peer]) {
       if (range.chunk != data.chunk || range.offset != data.offset) continue;
-      if (data.end() > range.end()) continue;
-      range = {range.chunk, data.end(), range.end() - data.end()};
+      if (range.of_run != data.of_run || data.end() > range.end()) continue;
+      range = {range.chunk, data.end(), range.end() - data.end(), range.of_run};
       break;
     }
     std::erase_if(owed_[peer], [](const ChunkRange& range) { return range.length == 0; });
@@ -162,6 +162,10 @@ class DrawnSwarm {
   void releases(std::uint32_t chunk) {
     download_.release(ChunkIndex{chunk}, now_);
     look();
+  }
+  // An old file has all of the chunk but so many bytes.
+  void shortens(std::uint32_t chunk, std::vector<std::uint32_t> requests) {
+    download_.shorten(ChunkIndex{chunk}, std::move(requests));
   }
   void loses(std::uint32_t chunk) {
     download_.on_lost(ChunkIndex{chunk}, now_);

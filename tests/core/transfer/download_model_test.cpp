@@ -26,7 +26,11 @@ class Chaos {
   explicit Chaos(std::uint64_t seed)
       : rng_(seed), download_(test::space_of(kChunks), {}, Rng(seed)) {
     for (std::uint32_t i = 0; i < kChunks; ++i) {
-      if (rng_.chance(1, 10)) download_.on_restored(ChunkIndex{i});
+      if (rng_.chance(1, 10)) {
+        download_.on_restored(ChunkIndex{i});
+      } else if (rng_.chance(1, 4)) {
+        shorten(ChunkIndex{i});
+      }
     }
     download_.on_peer_joined(node('a'), now_);
     download_.on_have(node('a'), {{0, kChunks}}, now_);
@@ -70,6 +74,16 @@ class Chaos {
     bool silent = false;
     Time last_word{};
   };
+
+  // An old file has the most of it.
+  void shorten(ChunkIndex chunk) {
+    std::vector<std::uint32_t> requests(1 + rng_.below(3));
+    for (std::uint32_t& length : requests) {
+      length = 1 + static_cast<std::uint32_t>(rng_.below(kBlockBytes));
+    }
+    download_.shorten(chunk, requests);
+    runs_.insert(chunk.value);
+  }
 
   bool is_liar(char name) const { return kLiars.find(name) != std::string::npos; }
 
@@ -141,8 +155,12 @@ class Chaos {
     Peer& peer = found->second;
     ChunkRange& request = peer.queue.front();
     ChunkRange piece = request;
-    const std::uint32_t blocks = request.length / kBlockBytes;
-    piece.length = static_cast<std::uint32_t>(1 + rng_.below(blocks)) * kBlockBytes;
+    if (request.of_run) {
+      piece.length = 1 + static_cast<std::uint32_t>(rng_.below(request.length));
+    } else {
+      const std::uint32_t blocks = request.length / kBlockBytes;
+      piece.length = static_cast<std::uint32_t>(1 + rng_.below(blocks)) * kBlockBytes;
+    }
     peer.wire.push_back(piece);
     request.offset += piece.length;
     request.length -= piece.length;
@@ -160,7 +178,8 @@ class Chaos {
     if (arrival == Download::Arrival::store || arrival == Download::Arrival::store_and_last) {
       auto& blocks = wrong_blocks_[piece.chunk.value];
       const bool lies = is_liar(name) && rng_.chance(1, 2);
-      for (std::uint32_t at = piece.offset; at < piece.end(); at += kBlockBytes) {
+      if (piece.of_run && lies) wrong_runs_.insert(piece.chunk.value);
+      for (std::uint32_t at = piece.offset; !piece.of_run && at < piece.end(); at += kBlockBytes) {
         if (lies) {
           blocks.insert(at);
         } else {
@@ -184,7 +203,21 @@ class Chaos {
     if (whole_.empty()) return;
     const ChunkIndex chunk = whole_.front();
     whole_.pop_front();
-    if (wrong_blocks_[chunk.value].empty()) {
+    if (runs_.contains(chunk.value)) {
+      // A wrong run is the peer's fault or the old file's; what is still wrong then comes as
+      // another run, or the chunk whole.
+      if (wrong_runs_.erase(chunk.value) == 0 && !rng_.chance(1, 5)) {
+        download_.on_chunk_verified(chunk, now_);
+      } else {
+        REQUIRE_FALSE(download_.on_run_wrong(chunk, now_).empty());
+        download_.check_invariants();
+        runs_.erase(chunk.value);
+        wrong_blocks_.erase(chunk.value);
+        if (rng_.chance(1, 2)) shorten(chunk);
+        download_.fetch_alone(chunk);
+        download_.release(chunk, now_);
+      }
+    } else if (wrong_blocks_[chunk.value].empty()) {
       download_.on_chunk_verified(chunk, now_);
     } else {
       download_.on_chunk_corrupt(chunk, now_);
@@ -211,14 +244,15 @@ class Chaos {
         REQUIRE(peers_.contains(name));
         REQUIRE(peers_[name].have.test(request->range.chunk.value));
         REQUIRE_FALSE(download_.have().test(request->range.chunk.value));
+        REQUIRE(request->range.of_run == runs_.contains(request->range.chunk.value));
         peers_[name].queue.push_back(request->range);
       } else if (const auto* cancel = std::get_if<Download::SendCancel>(&effect)) {
         const char name = name_of(cancel->peer);
         note("cancel", name, cancel->range.chunk, cancel->range.offset);
         const ChunkRange& range = cancel->range;
         std::erase_if(peers_[name].queue, [&](const ChunkRange& queued) {
-          return queued.chunk == range.chunk && queued.offset >= range.offset &&
-                 queued.offset < range.end();
+          return queued.chunk == range.chunk && queued.of_run == range.of_run &&
+                 queued.offset >= range.offset && queued.offset < range.end();
         });
       } else if (const auto* drop = std::get_if<Download::DropPeer>(&effect)) {
         const char name = name_of(drop->peer);
@@ -246,6 +280,8 @@ class Chaos {
   std::map<char, Peer> peers_;
   std::deque<ChunkIndex> whole_;  // waiting to be verified
   std::map<std::uint32_t, std::set<std::uint32_t>> wrong_blocks_;
+  std::set<std::uint32_t> runs_;        // chunks that are asked for as runs
+  std::set<std::uint32_t> wrong_runs_;  // of these, such that a liar sent of
   std::uint64_t delivered_ = 0;
   std::ostringstream transcript_;
 };

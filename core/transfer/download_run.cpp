@@ -1,0 +1,39 @@
+// What a Download does about chunks that an old file has the most of.
+#include <utility>
+
+#include "core/base/check.h"
+#include "core/transfer/download.h"
+
+namespace p2p {
+
+void Download::shorten(ChunkIndex chunk, std::vector<std::uint32_t> requests) {
+  P2P_CHECK(may_be_shortened(chunk));
+  if (requests.empty()) {
+    shortened_.erase(chunk);
+  } else {
+    shortened_[chunk] = std::move(requests);
+  }
+}
+
+std::vector<NodeId> Download::on_run_wrong(ChunkIndex chunk, Time now) {
+  const auto found = active_.find(chunk);
+  P2P_CHECK(found != active_.end() && found->second.all_arrived && found->second.of_run);
+  std::vector<NodeId> contributors = std::move(found->second.contributors);
+  active_.erase(found);
+  shortened_.erase(chunk);
+  --being_verified_;
+  held_back_.set(chunk.value);
+  fill(now);
+  return contributors;
+}
+
+std::optional<NodeId> Download::any_holder(ChunkIndex chunk) {
+  PeerSet holders;
+  for (PeerSlot slot = slots_used_.find(0); slot < kPeerSlots; slot = slots_used_.find(slot + 1)) {
+    if (peer_in_[slot]->have.test(chunk.value)) holders.insert(slot);
+  }
+  if (holders.empty()) return std::nullopt;
+  return peer_at_[picker_.random_one(holders)];
+}
+
+}  // namespace p2p
