@@ -26,6 +26,8 @@ bool is_known(FrameType type) {
     case FrameType::request:
     case FrameType::cancel:
     case FrameType::data:
+    case FrameType::request_ranges:
+    case FrameType::run_data:
       return true;
   }
   return false;

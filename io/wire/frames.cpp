@@ -1,5 +1,8 @@
 #include "io/wire/frames.h"
 
+#include <algorithm>
+
+#include "core/base/check.h"
 #include "core/model/manifest.h"
 
 namespace p2p {
@@ -17,6 +20,24 @@ std::uint32_t get_u32(const std::uint8_t* in) {
 
 std::uint8_t* bytes_of(std::string& text) {
   return reinterpret_cast<std::uint8_t*>(text.data());
+}
+
+void put_varint(std::string& out, std::uint64_t value) {
+  for (; value >= 0x80; value >>= 7) out.push_back(static_cast<char>(value | 0x80));
+  out.push_back(static_cast<char>(value));
+}
+
+// Takes a number of at most 28 bits, more than any offset in a chunk has, off the front.
+std::optional<std::uint32_t> take_varint(std::span<const std::uint8_t>& in) {
+  std::uint32_t value = 0;
+  for (std::size_t i = 0; i < 4 && i < in.size(); ++i) {
+    value |= std::uint32_t{in[i] & 0x7fu} << (7 * i);
+    if (in[i] & 0x80) continue;
+    if (in[i] == 0 && i > 0) return std::nullopt;
+    in = in.subspan(i + 1);
+    return value;
+  }
+  return std::nullopt;
 }
 
 bool lies_in_a_chunk(const ChunkRange& range) {
@@ -81,6 +102,44 @@ std::optional<ChunkRange> decode_range(std::span<const std::uint8_t> body) {
   return range;
 }
 
+std::string encode_run_request(const ChunkRange& run, std::span<const ByteRange> pieces) {
+  P2P_CHECK(run.of_run && !pieces.empty() && pieces.size() <= kMaxRequestRanges);
+  std::string body(8, '\0');
+  put_u32(bytes_of(body), run.chunk.value);
+  put_u32(bytes_of(body) + 4, run.offset);
+  std::uint64_t end = 0;
+  for (const ByteRange& piece : pieces) {
+    P2P_CHECK(piece.offset >= end);
+    put_varint(body, piece.offset - end);
+    put_varint(body, piece.length);
+    end = piece.end();
+  }
+  return body;
+}
+
+std::optional<RunRequest> decode_run_request(std::span<const std::uint8_t> body) {
+  if (body.size() < 10) return std::nullopt;
+  RunRequest request;
+  request.run = {ChunkIndex{get_u32(&body[0])}, get_u32(&body[4]), 0, /*of_run=*/true};
+  body = body.subspan(8);
+  const auto varints = static_cast<std::size_t>(
+      std::count_if(body.begin(), body.end(), [](std::uint8_t byte) { return byte < 0x80; }));
+  if (varints > 2 * kMaxRequestRanges) return std::nullopt;
+  request.pieces.reserve(varints / 2);
+  std::uint64_t end = 0;
+  while (!body.empty()) {
+    const auto gap = take_varint(body);
+    const auto length = take_varint(body);
+    if (!gap || !length || *length == 0) return std::nullopt;
+    request.pieces.push_back({end + *gap, *length});
+    end = request.pieces.back().end();
+    if (end > kMaxChunkBytes) return std::nullopt;
+    request.run.length += *length;
+  }
+  if (!lies_in_a_chunk(request.run) || request.run.length > kMaxRequestBytes) return std::nullopt;
+  return request;
+}
+
 std::string encode_offer(const Offer& offer) {
   std::string body(8, '\0');
   put_u32(bytes_of(body), offer.chunk);
@@ -103,6 +162,13 @@ std::optional<ChunkRange> decode_data_prefix(std::span<const std::uint8_t> body)
   const ChunkRange range{ChunkIndex{get_u32(&body[0])}, get_u32(&body[4]),
                          static_cast<std::uint32_t>(body.size() - kDataPrefixBytes)};
   if (!lies_in_a_chunk(range)) return std::nullopt;
+  return range;
+}
+
+std::optional<ChunkRange> decode_run_prefix(std::span<const std::uint8_t> body) {
+  auto range = decode_data_prefix(body);
+  if (!range || range->length > kMaxDataBytes) return std::nullopt;
+  range->of_run = true;
   return range;
 }
 

@@ -144,7 +144,7 @@ TEST_CASE("What a later version may say is passed over", "[p2pd]") {
   Guest guest;
   make_ready(host, guest);
   guest.connection->send(static_cast<FrameType>(77), 500, std::string(kMaxFrameBytes, 'x'));
-  guest.connection->send(static_cast<FrameType>(21), 0, "");
+  guest.connection->send(static_cast<FrameType>(23), 0, "");
   guest.say("");                        // a message of a kind that is not known
   guest.hello();                        // once more
   guest.say(std::string("\x7a\x01x"));  // a field that is not known

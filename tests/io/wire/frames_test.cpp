@@ -28,6 +28,22 @@ std::optional<ChunkRange> through_data(std::uint32_t offset, std::size_t payload
   return decode_data_prefix(body);
 }
 
+std::vector<std::uint8_t> bytes(const std::string& text) {
+  return {text.begin(), text.end()};
+}
+
+// A REQUEST_RANGES of chunk 7, at `offset` of the run.
+std::optional<RunRequest> through_ranges(std::uint32_t offset,
+                                         const std::vector<ByteRange>& pieces) {
+  const ChunkRange run{ChunkIndex{7}, offset, 0, /*of_run=*/true};
+  return decode_run_request(bytes_of(encode_run_request(run, pieces)));
+}
+
+// The same with the varints as they are.
+std::optional<RunRequest> ranges_of_bytes(const std::string& varints) {
+  return decode_run_request(bytes_of(std::string(8, '\0') + varints));
+}
+
 }  // namespace
 
 TEST_CASE("A header is eight little-endian bytes: length, type, flags, channel", "[io][wire]") {
@@ -112,6 +128,90 @@ TEST_CASE("DATA without payload, or with one that leaves the chunk, is refused",
   CHECK_FALSE(through_data(kMaxChunkBytes, 1));
   CHECK_FALSE(through_data(kMost, 1));
   CHECK_FALSE(through_data(kMost - 99, 100));
+}
+
+TEST_CASE("REQUEST_RANGES carries pieces of a chunk there and back", "[io][wire]") {
+  const std::vector<ByteRange> pieces =
+      GENERATE(std::vector<ByteRange>{{0, 1}}, std::vector<ByteRange>{{kMaxChunkBytes - 1, 1}},
+               std::vector<ByteRange>{{0, 1}, {1, 127}, {128, 128}, {16384, 1}, {2097152, 16384}},
+               std::vector<ByteRange>{{77, kMaxRequestBytes}},
+               std::vector<ByteRange>{{5, kMaxRequestBytes - 9}, {kMaxChunkBytes - 9, 9}});
+  const auto request = through_ranges(123'457, pieces);
+  REQUIRE(request);
+  CHECK(request->pieces == pieces);
+  CHECK(request->pieces.capacity() == pieces.size());
+  std::uint64_t sum = 0;
+  for (const ByteRange& piece : pieces) sum += piece.length;
+  CHECK(request->run ==
+        ChunkRange{ChunkIndex{7}, 123'457, static_cast<std::uint32_t>(sum), /*of_run=*/true});
+}
+
+TEST_CASE("REQUEST_RANGES is chunk, offset, and two varints a piece", "[io][wire]") {
+  const ChunkRange run{ChunkIndex{0x04030201}, 0x08070605, 0, /*of_run=*/true};
+  const std::vector<ByteRange> pieces = {{300, 16}, {316, 4096}};
+  CHECK(bytes(encode_run_request(run, pieces)) ==
+        std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6, 7, 8, 0xac, 2, 16, 0, 0x80, 0x20});
+}
+
+TEST_CASE("REQUEST_RANGES has 1 to 1,024 pieces", "[io][wire]") {
+  std::vector<ByteRange> pieces;
+  for (std::uint32_t i = 0; i < kMaxRequestRanges; ++i) pieces.push_back({8192u * i + 8191, 1});
+  CHECK(through_ranges(0, pieces)->run.length == 1024);
+  CHECK_FALSE(ranges_of_bytes(""));
+  std::string varints;
+  for (std::size_t i = 0; i < kMaxRequestRanges; ++i) varints += "\1\1";
+  CHECK(ranges_of_bytes(varints)->pieces.size() == kMaxRequestRanges);
+  CHECK_FALSE(ranges_of_bytes(varints + "\1\1"));
+}
+
+TEST_CASE("REQUEST_RANGES asks for at most 1 MiB, within a chunk", "[io][wire]") {
+  CHECK(through_ranges(kMaxChunkBytes - 5, {{0, 5}}));
+  CHECK_FALSE(through_ranges(kMaxChunkBytes - 5, {{0, 6}}));
+  CHECK_FALSE(through_ranges(kMost, {{0, 1}}));
+  CHECK_FALSE(through_ranges(kMost - 7, {{0, 16}}));
+  CHECK_FALSE(through_ranges(0, {{0, kMaxRequestBytes + 1}}));
+  CHECK_FALSE(through_ranges(0, {{0, kMaxRequestBytes}, {2 * kMaxRequestBytes, 1}}));
+  CHECK_FALSE(through_ranges(0, {{kMaxChunkBytes - 1, 2}}));
+  CHECK_FALSE(through_ranges(0, {{kMaxChunkBytes, 1}}));
+  CHECK_FALSE(through_ranges(0, {{0, 1}, {kMaxChunkBytes, 1}}));
+  CHECK_FALSE(through_ranges(0, {{0, kMost}}));
+  CHECK_FALSE(through_ranges(0, {{std::uint64_t{1} << 40, 1}}));
+  // Pieces that would overlap, by a gap that goes round.
+  CHECK_FALSE(through_ranges(0, {{100, 50}, {100 + (std::uint64_t{1} << 32), 50}}));
+}
+
+TEST_CASE("REQUEST_RANGES that is cut short, or has longer varints than needed, is refused",
+          "[io][wire]") {
+  const ChunkRange run{ChunkIndex{1}, 2, 0, /*of_run=*/true};
+  const std::vector<ByteRange> pieces = {{300, 16}, {70'000, 300}};
+  const std::string body = encode_run_request(run, pieces);
+  for (std::size_t length = 0; length <= body.size(); ++length) {
+    const auto request = decode_run_request(bytes_of(body.substr(0, length)));
+    INFO(length);
+    // Behind the first piece is an end, too.
+    CHECK(request.has_value() == (length == 8 + 3 || length == body.size()));
+  }
+  using std::string_literals::operator""s;
+  CHECK(ranges_of_bytes("\0\1"s));
+  CHECK_FALSE(ranges_of_bytes("\x80\0\1"s));
+  CHECK_FALSE(ranges_of_bytes("\0\x81\0"s));
+  CHECK_FALSE(ranges_of_bytes("\0\0"s));
+  CHECK_FALSE(ranges_of_bytes("\x80\x80\x80\x80\x10\1"s));
+  CHECK_FALSE(ranges_of_bytes("\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\1"s));
+}
+
+TEST_CASE("RUN_DATA says by its prefix and its length which bytes of the run it is", "[io][wire]") {
+  const auto through = [](std::uint32_t offset, std::size_t payload) {
+    std::vector<std::uint8_t> body(kDataPrefixBytes + payload);
+    encode_data_prefix({ChunkIndex{7}, offset, 0}, std::span(body).subspan<0, kDataPrefixBytes>());
+    return decode_run_prefix(body);
+  };
+  CHECK(through(4097, 16) == ChunkRange{ChunkIndex{7}, 4097, 16, /*of_run=*/true});
+  CHECK(through(0, kMaxDataBytes));
+  CHECK_FALSE(through(0, kMaxDataBytes + 1));
+  CHECK_FALSE(through(0, 0));
+  CHECK_FALSE(through(kMaxChunkBytes - 5, 6));
+  CHECK_FALSE(through(kMost, 1));
 }
 
 }  // namespace p2p
