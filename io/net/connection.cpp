@@ -125,13 +125,16 @@ void Connection::send(FrameType type, std::uint16_t channel, std::string_view bo
     });
     return;
   }
+  if (control_queued_ < kRecordBytes) return write_soon();
   if (open_ && !writing_) write_frames();
 }
 
 void Connection::send_data(Buffer frame, std::uint32_t payload_bytes) {
   if (closed_ || closing_) return;
   const auto self = shared_from_this();
+  const bool is_short = frame.size() < kRecordBytes;
   data_.push_back({std::move(frame), 0, payload_bytes, true});
+  if (is_short) return write_soon();
   if (open_ && !writing_) write_frames();
 }
 
@@ -144,6 +147,8 @@ void Connection::set_reading(bool reading) {
 
 void Connection::close() {
   handler_ = nullptr;
+  // What write_soon() has put off.
+  if (open_ && !closed_ && !draining_ && !writing_) write_frames();
   shut();
 }
 
@@ -266,6 +271,16 @@ void Connection::write_frames() {
   in_write_ = false;
 }
 
+// More frames may be on their way to this thread: they go out together.
+void Connection::write_soon() {
+  if (!open_ || writing_ || in_read_ || write_due_) return;
+  write_due_ = true;
+  asio::post(loop_, [self = shared_from_this()] {
+    self->write_due_ = false;
+    if (!self->closed_ && !self->draining_ && !self->writing_) self->write_frames();
+  });
+}
+
 void Connection::write_queued() {
   while (!closed_ && !writing_) {
     while (tls_->out.size() - tls_->out_sent < kWriteBufferBytes && encrypt_some()) {
@@ -279,27 +294,58 @@ void Connection::write_queued() {
   }
 }
 
-// Encrypts one record's worth of the next frame; false when there is none.
+bool Connection::short_frame_follows() const {
+  const std::deque<Outgoing>& queue = control_.empty() ? data_ : control_;
+  return !queue.empty() && queue.front().bytes.size() < kRecordBytes;
+}
+
+// Takes the next frame into hand; false when there is none.
+bool Connection::next_frame() {
+  std::deque<Outgoing>& queue = control_.empty() ? data_ : control_;
+  if (queue.empty()) return false;
+  current_ = std::move(queue.front());
+  queue.pop_front();
+  if (!current_->data) control_queued_ -= current_->bytes.size();
+  return true;
+}
+
+// Encrypts one record's worth of the next frame, or of several short ones; false when there is
+// none.
 bool Connection::encrypt_some() {
-  if (!current_) {
-    std::deque<Outgoing>& queue = control_.empty() ? data_ : control_;
-    if (queue.empty()) return false;
-    current_ = std::move(queue.front());
-    queue.pop_front();
-    if (!current_->data) control_queued_ -= current_->bytes.size();
-  }
-  const std::size_t piece = std::min(kRecordBytes, current_->bytes.size() - current_->sent);
+  if (!current_ && !next_frame()) return false;
+  std::array<std::uint8_t, kRecordBytes> together;
+  std::size_t filled = 0;
+  std::uint32_t payload = 0;
+  do {
+    const auto rest = current_->bytes.span().subspan(current_->sent);
+    const auto piece = rest.first(std::min(kRecordBytes - filled, rest.size()));
+    const bool last = piece.size() == rest.size();
+    if (filled == 0 && (!last || !short_frame_follows())) {
+      current_->sent += piece.size();
+      if (!last) return encrypt(piece, 0);
+      const Outgoing frame = std::move(*current_);
+      current_.reset();
+      return encrypt(frame.bytes.span().last(piece.size()), frame.payload);
+    }
+    std::memcpy(together.data() + filled, piece.data(), piece.size());
+    filled += piece.size();
+    current_->sent += piece.size();
+    if (!last) break;
+    payload += current_->payload;
+    current_.reset();
+  } while (filled < kRecordBytes && short_frame_follows() && next_frame());
+  return encrypt(std::span(together).first(filled), payload);
+}
+
+// `payload`: of the frames that end in it.
+bool Connection::encrypt(std::span<const std::uint8_t> plaintext, std::uint32_t payload) {
   ERR_clear_error();
   std::size_t written = 0;
-  if (SSL_write_ex(tls_->ssl, current_->bytes.data() + current_->sent, piece, &written) != 1) {
+  if (SSL_write_ex(tls_->ssl, plaintext.data(), plaintext.size(), &written) != 1) {
     fail(tls_error(tls_->ssl, peer_));
     return false;
   }
-  current_->sent += written;
-  if (current_->sent == current_->bytes.size()) {
-    payload_encrypted_ += current_->payload;
-    current_.reset();
-  }
+  payload_encrypted_ += payload;
   return true;
 }
 

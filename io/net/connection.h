@@ -6,7 +6,8 @@
 //
 // Not thread-safe: everything happens on the thread of the io_context that it was made with, and
 // the handler is called there. Frames sent with send() overtake queued data frames at frame
-// boundaries.
+// boundaries. Short frames leave together, in as few records as they fit, when what the thread has
+// to do now is done.
 #pragma once
 
 #include <array>
@@ -100,7 +101,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool read_into(std::uint8_t* into, std::size_t wanted, std::size_t& have);
   void write_frames();
   void write_queued();
+  void write_soon();
+  bool short_frame_follows() const;
+  bool next_frame();
   bool encrypt_some();
+  bool encrypt(std::span<const std::uint8_t> plaintext, std::uint32_t payload);
   bool flush();
   void set_low_water();
   void read_more();
@@ -126,6 +131,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool writing_ = false;
   bool in_read_ = false;
   bool in_write_ = false;
+  bool write_due_ = false;  // write_soon() has been called
   bool draining_ = false;
   int low_water_ = 1;
   bool closing_ = false;
