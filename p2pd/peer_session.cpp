@@ -1,20 +1,21 @@
 #include "p2pd/peer_session.h"
 
-#include <sys/uio.h>
-
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <cstring>
 #include <utility>
 
 #include "io/content/merkle.h"
-#include "io/disk/file_io.h"
 
 namespace p2p {
 namespace {
 
 // Payload handed to the connection and not yet to the kernel: what a CANCEL or a HAVE waits behind.
 constexpr std::uint64_t kUnsentMax = 256 * 1024;
+// Stretches read before other connections of the thread get their turn: a frame of scattered bytes
+// may take a thousand.
+constexpr std::size_t kReadsOfTurn = 256;
+constexpr std::size_t kPrefix = kFrameHeaderBytes + kDataPrefixBytes;
 
 bool is_known(FrameType type) {
   switch (type) {
@@ -33,23 +34,6 @@ bool is_known(FrameType type) {
   return false;
 }
 
-// Reads without waiting for a device; false when that is not possible or the file is too short.
-bool read_if_cached(const ServeSource& source, std::uint64_t offset, std::span<std::uint8_t> into) {
-  if (source.in_memory()) {
-    if (offset + into.size() > source.memory.size()) return false;
-    std::memcpy(into.data(), source.memory.data() + offset, into.size());
-    return true;
-  }
-  iovec part{into.data(), into.size()};
-  const ssize_t count = ::preadv2(source.file.get(), &part, 1, static_cast<off_t>(offset),
-                                  source.always_cached ? 0 : RWF_NOWAIT);
-  return count == static_cast<ssize_t>(into.size());
-}
-
-Error changed(const ServeSource& source) {
-  return Error{Errc::corrupt, source.name + " was written to while it was served"};
-}
-
 }  // namespace
 
 void PeerSession::start(std::shared_ptr<Connection> connection) {
@@ -62,9 +46,10 @@ void PeerSession::send(FrameType type, std::uint16_t channel, const std::string&
   if (!closed_) connection_->send(type, channel, body, flags);
 }
 
-void PeerSession::serve(ServeSourcePtr source, std::uint16_t channel, const ChunkRange& range) {
+void PeerSession::serve(ServeSourcePtr source, std::uint16_t channel, const ChunkRange& range,
+                        std::vector<ByteRange> pieces) {
   if (closed_) return;
-  serving_.push_back({std::move(source), channel, range});
+  serving_.push_back({std::move(source), channel, range, std::move(pieces)});
   serve_next();
 }
 
@@ -83,7 +68,8 @@ void PeerSession::on_open(const std::optional<Identity>& identity) {
 }
 
 void PeerSession::on_frame(const FrameHeader& header, Buffer body) {
-  if (header.type == FrameType::data) return take_data(header, std::move(body));
+  const bool data = header.type == FrameType::data || header.type == FrameType::run_data;
+  if (data) return take_data(header, std::move(body));
   // What a later version says is passed over here; but it does not begin with it.
   if (std::exchange(heard_, true) && !is_known(header.type)) return;
   hand_over(body.size());
@@ -111,16 +97,20 @@ void PeerSession::handled(std::size_t body_bytes) {
 }
 
 void PeerSession::take_data(const FrameHeader& header, Buffer body) {
-  const auto range = decode_data_prefix(body.span());
-  if (!range || range->offset % kBlockBytes != 0) {
-    return fail(Error{Errc::corrupt, connection_->peer() + ": sent a malformed DATA frame"});
+  const bool of_run = header.type == FrameType::run_data;
+  const auto range = of_run ? decode_run_prefix(body.span()) : decode_data_prefix(body.span());
+  if (!range || (!of_run && range->offset % kBlockBytes != 0)) {
+    return fail(Error{Errc::corrupt, connection_->peer() + ": sent a malformed " +
+                                         (of_run ? "RUN_DATA" : "DATA") + " frame"});
   }
   ArrivedData data;
   data.channel = header.channel;
   data.range = *range;
-  data.leaves.resize((range->length + kBlockBytes - 1) / kBlockBytes);
   data.body = std::move(body);
-  hash_leaves(data.payload(), data.leaves.data());
+  if (!of_run) {
+    data.leaves.resize((range->length + kBlockBytes - 1) / kBlockBytes);
+    hash_leaves(data.payload(), data.leaves.data());
+  }
   hand_over(data.body.size());
   events_.on_peer_data(id_, std::move(data));
 }
@@ -144,43 +134,76 @@ void PeerSession::fail(Error why) {
   events_.on_peer_closed(id_, std::move(why));
 }
 
-void PeerSession::serve_next() {
-  while (!closed_ && !reading_ && !serving_.empty() && unsent_ < kUnsentMax) {
-    Serving& next = serving_.front();
-    const ChunkRange piece{next.rest.chunk, next.rest.offset,
-                           std::min(next.rest.length, kMaxDataBytes)};
-    const std::uint64_t offset = next.source->space.offset_of(piece.chunk) + piece.offset;
-    constexpr std::size_t kPrefix = kFrameHeaderBytes + kDataPrefixBytes;
-    Buffer frame(kPrefix + piece.length);
-    if (read_if_cached(*next.source, offset, frame.span().subspan(kPrefix))) {
-      // After the read: what was read before the change is right, what comes behind it is not sent.
-      if (next.source->has_changed()) {
-        give_up(next.source, changed(*next.source));
-      } else {
-        send_piece(next, piece, std::move(frame));
-      }
-      continue;
-    }
-    reading_ = true;
-    auto shared = std::make_shared<Buffer>(std::move(frame));
-    disk_.post([self = shared_from_this(), source = next.source, piece, offset, shared] {
-      Status read = source->in_memory()
-                        ? Status(Error{Errc::corrupt, source->name + ": too short"})
-                        : read_exactly_at(source->file.get(), shared->span().subspan(kPrefix),
-                                          offset, source->name);
-      if (read && source->has_changed()) read = changed(*source);
-      boost::asio::post(self->loop_, [self, source, piece, shared, read = std::move(read)] {
-        self->reading_ = false;
-        if (self->closed_ || self->serving_.empty()) return;
-        if (!read) {
-          self->give_up(source, read.error());
-        } else {
-          self->send_piece(self->serving_.front(), piece, std::move(*shared));
-        }
-        self->serve_next();
-      });
-    });
+PeerSession::Part PeerSession::next_part(const Serving& serving) {
+  Part part;
+  part.range = serving.rest;
+  part.range.length = std::min(serving.rest.length, kMaxDataBytes);
+  const std::uint64_t chunk = serving.source->space.offset_of(part.range.chunk);
+  if (!part.range.of_run) {
+    part.reads.push_back({chunk + part.range.offset, part.range.length});
+    return part;
   }
+  part.next_piece = serving.next_piece;
+  part.done_of_it = serving.done_of_it;
+  for (std::uint64_t left = part.range.length; left > 0;) {
+    const ByteRange& piece = serving.pieces[part.next_piece];
+    const std::uint64_t count = std::min(left, piece.length - part.done_of_it);
+    part.reads.push_back({chunk + piece.offset + part.done_of_it, count});
+    part.done_of_it += count;
+    left -= count;
+    if (part.done_of_it < piece.length) break;
+    ++part.next_piece;
+    part.done_of_it = 0;
+  }
+  return part;
+}
+
+void PeerSession::serve_next() {
+  std::size_t reads = 0;
+  while (!closed_ && !reading_ && !resting_ && !serving_.empty() && unsent_ < kUnsentMax) {
+    if (reads >= kReadsOfTurn) return serve_soon();
+    const Serving& next = serving_.front();
+    Part part = next_part(next);
+    reads += part.reads.size();
+    Buffer frame(kPrefix + part.range.length);
+    if (!read_if_cached(*next.source, part.reads, frame.span().subspan(kPrefix))) {
+      return read_on_disk(next, std::move(part), std::move(frame));
+    }
+    // After the read: what was read before the change is right, what comes behind it is not sent.
+    if (next.source->has_changed()) {
+      give_up(next.source, changed_while_served(*next.source));
+    } else {
+      send_part(part, std::move(frame));
+    }
+  }
+}
+
+void PeerSession::serve_soon() {
+  resting_ = true;
+  boost::asio::post(loop_, [self = shared_from_this()] {
+    self->resting_ = false;
+    self->serve_next();
+  });
+}
+
+void PeerSession::read_on_disk(const Serving& serving, Part part, Buffer frame) {
+  reading_ = true;
+  auto shared = std::make_shared<std::pair<Part, Buffer>>(std::move(part), std::move(frame));
+  disk_.post([self = shared_from_this(), source = serving.source, shared] {
+    Status read =
+        read_blocking(*source, shared->first.reads, shared->second.span().subspan(kPrefix));
+    if (read && source->has_changed()) read = changed_while_served(*source);
+    boost::asio::post(self->loop_, [self, source, shared, read = std::move(read)] {
+      self->reading_ = false;
+      if (self->closed_ || self->serving_.empty()) return;
+      if (!read) {
+        self->give_up(source, read.error());
+      } else {
+        self->send_part(shared->first, std::move(shared->second));
+      }
+      self->serve_next();
+    });
+  });
 }
 
 void PeerSession::give_up(ServeSourcePtr source, Error why) {
@@ -198,25 +221,30 @@ void PeerSession::refuse_all_of(const ServeSourcePtr& source) {
       continue;
     }
     refused += serving.rest.length;
-    connection_->send(FrameType::cancel, serving.channel, encode_range(serving.rest), kRefusal);
+    connection_->send(FrameType::cancel, serving.channel, encode_range(serving.rest),
+                      serving.rest.of_run ? kRefusal | kOfRun : kRefusal);
   }
   if (closed_) return;
   serving_ = std::move(kept);
   events_.on_peer_sent(id_, refused);
 }
 
-void PeerSession::send_piece(const Serving& serving, const ChunkRange& piece, Buffer frame) {
-  const auto header = encode_header({static_cast<std::uint32_t>(kDataPrefixBytes + piece.length),
-                                     FrameType::data, 0, serving.channel});
-  std::memcpy(frame.data(), header.data(), header.size());
-  encode_data_prefix(piece, std::span<std::uint8_t, kDataPrefixBytes>(
-                                frame.data() + kFrameHeaderBytes, kDataPrefixBytes));
-  unsent_ += piece.length;
+void PeerSession::send_part(const Part& part, Buffer frame) {
   Serving& front = serving_.front();
-  front.rest.offset += piece.length;
-  front.rest.length -= piece.length;
+  const std::uint32_t length = part.range.length;
+  const auto header =
+      encode_header({static_cast<std::uint32_t>(kDataPrefixBytes + length),
+                     part.range.of_run ? FrameType::run_data : FrameType::data, 0, front.channel});
+  std::memcpy(frame.data(), header.data(), header.size());
+  encode_data_prefix(part.range, std::span<std::uint8_t, kDataPrefixBytes>(
+                                     frame.data() + kFrameHeaderBytes, kDataPrefixBytes));
+  unsent_ += length;
+  front.next_piece = part.next_piece;
+  front.done_of_it = part.done_of_it;
+  front.rest.offset += length;
+  front.rest.length -= length;
   if (front.rest.length == 0) serving_.pop_front();
-  connection_->send_data(std::move(frame), piece.length);
+  connection_->send_data(std::move(frame), length);
 }
 
 }  // namespace p2p

@@ -21,12 +21,12 @@
 
 namespace p2p {
 
-// Bytes of a chunk with the hashes of their blocks.
+// Bytes of a chunk with the hashes of their blocks, or bytes of a run of it without.
 struct ArrivedData {
   std::uint16_t channel = 0;  // the sender's number
   ChunkRange range;
-  Buffer body;  // the payload begins at kDataPrefixBytes
-  std::vector<Digest> leaves;
+  Buffer body;                 // the payload begins at kDataPrefixBytes
+  std::vector<Digest> leaves;  // none of a run: its bytes are parts of blocks
 
   std::span<const std::uint8_t> payload() const { return body.span().subspan(kDataPrefixBytes); }
 };
@@ -47,7 +47,7 @@ class PeerSession final : public Connection::Handler,
   // Called on the data thread: implementations post to the control thread.
   struct Events {
     virtual void on_peer_open(Id session, const Identity& identity) = 0;
-    // Everything but DATA.
+    // Everything but DATA and RUN_DATA.
     virtual void on_peer_frame(Id session, FrameHeader header, Buffer body) = 0;
     virtual void on_peer_data(Id session, ArrivedData data) = 0;
     virtual void on_peer_sent(Id session, std::uint32_t payload_bytes) = 0;
@@ -65,8 +65,10 @@ class PeerSession final : public Connection::Handler,
 
   void start(std::shared_ptr<Connection> connection);
   void send(FrameType type, std::uint16_t channel, const std::string& body, std::uint8_t flags);
-  // Queues a range; it is read and sent in pieces, in order, as the connection takes them.
-  void serve(ServeSourcePtr source, std::uint16_t channel, const ChunkRange& range);
+  // Queues a range; it is read and sent part by part, in order, as the connection takes them. A
+  // range of a run is what `pieces` of the chunk are, one behind the other.
+  void serve(ServeSourcePtr source, std::uint16_t channel, const ChunkRange& range,
+             std::vector<ByteRange> pieces = {});
   void close();
   // Any thread: a frame of the events, whose body had so many bytes, has been handled.
   void handled(std::size_t body_bytes);
@@ -76,6 +78,16 @@ class PeerSession final : public Connection::Handler,
     ServeSourcePtr source;
     std::uint16_t channel = 0;
     ChunkRange rest;
+    std::vector<ByteRange> pieces;  // of a run
+    std::size_t next_piece = 0;     // the rest begins in it,
+    std::uint64_t done_of_it = 0;   // so many bytes behind its start
+  };
+  // What goes into one frame, and where it is read.
+  struct Part {
+    ChunkRange range;
+    std::vector<ByteRange> reads;  // rising offsets in the source
+    std::size_t next_piece = 0;    // where the one after it begins
+    std::uint64_t done_of_it = 0;
   };
 
   void on_open(const std::optional<Identity>& identity) override;
@@ -84,8 +96,11 @@ class PeerSession final : public Connection::Handler,
   void on_closed(const Error& why) override;
   void take_data(const FrameHeader& header, Buffer body);
   void hand_over(std::size_t body_bytes);
+  static Part next_part(const Serving& serving);
   void serve_next();
-  void send_piece(const Serving& serving, const ChunkRange& piece, Buffer frame);
+  void serve_soon();
+  void read_on_disk(const Serving& serving, Part part, Buffer frame);
+  void send_part(const Part& part, Buffer frame);
   void give_up(ServeSourcePtr source, Error why);
   void refuse_all_of(const ServeSourcePtr& source);
   void fail(Error why);
@@ -101,7 +116,8 @@ class PeerSession final : public Connection::Handler,
   std::shared_ptr<Connection> connection_;
   std::deque<Serving> serving_;
   std::uint64_t unsent_ = 0;  // payload handed to the connection
-  bool reading_ = false;      // a disk thread reads the next piece
+  bool reading_ = false;      // a disk thread reads the next part
+  bool resting_ = false;      // others of the thread have their turn
   bool closed_ = false;
 };
 

@@ -4,9 +4,12 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
+#include "core/base/byte_range.h"
+#include "core/base/result.h"
 #include "core/model/manifest.h"
 #include "io/disk/fd.h"
 
@@ -37,6 +40,18 @@ struct ServeSource {
   // Costs a system call.
   bool has_changed() const;
 };
+
+Error changed_while_served(const ServeSource& source);
+
+// Fills `into` with the bytes of `ranges`, which rise, one behind the other. Ranges that are near
+// each other take one system call together.
+
+// Without waiting for a device; false when that is not possible, or something is missing.
+bool read_if_cached(const ServeSource& source, std::span<const ByteRange> ranges,
+                    std::span<std::uint8_t> into);
+// For disk threads.
+Status read_blocking(const ServeSource& source, std::span<const ByteRange> ranges,
+                     std::span<std::uint8_t> into);
 
 using ServeSourcePtr = std::shared_ptr<const ServeSource>;
 
