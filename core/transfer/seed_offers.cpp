@@ -158,16 +158,27 @@ void SeedOffers::on_served(NodeId id, ChunkIndex chunk, std::uint32_t bytes, std
   if (found == given_.end() || found->second.phase != Phase::offered) return;
   found->second.bytes += bytes;
   if (found->second.bytes < of) return;
+  given_whole(id, found->second, now);
+}
+
+void SeedOffers::on_part_served(NodeId id, ChunkIndex chunk, Time now) {
+  const auto found = given_.find({chunk, id});
+  if (found == given_.end()) return;
+  if (found->second.phase == Phase::offered) given_whole(id, found->second, now);
+  if (found->second.phase == Phase::served) found->second.until = now + patience();
+}
+
+void SeedOffers::given_whole(NodeId id, Given& given, Time now) {
   if (last_served_ != Time{}) gap_ = (7 * gap_ + (now - last_served_)) / 8;
   last_served_ = now;
   Peer& peer = peers_.at(id);
   --peer.open;
   --open_;
   ++peer.alone;
-  found->second.phase = Phase::served;
-  found->second.since = now;
-  found->second.until = now + patience();
-  wake_ = std::min(wake_, found->second.until);
+  given.phase = Phase::served;
+  given.since = now;
+  given.until = now + patience();
+  wake_ = std::min(wake_, given.until);
 }
 
 void SeedOffers::on_declined(NodeId id, ChunkIndex chunk, Time now) {

@@ -90,6 +90,9 @@ class SeedOffers {
   void on_requested(NodeId peer, ChunkIndex chunk, Time now);
   // `bytes` of the chunk, which has `of` in all, were handed to the peer's connection.
   void on_served(NodeId peer, ChunkIndex chunk, std::uint32_t bytes, std::uint32_t of, Time now);
+  // The same for parts of a chunk, when that is all that the peer has asked for: it may have the
+  // rest in an old file. Should it ask for more, this is said again.
+  void on_part_served(NodeId peer, ChunkIndex chunk, Time now);
   // It has the chunk already, gets it from elsewhere, or cannot take it now.
   void on_declined(NodeId peer, ChunkIndex chunk, Time now);
 
@@ -123,6 +126,7 @@ class SeedOffers {
   using GivenMap = std::map<std::pair<ChunkIndex, NodeId>, Given>;
 
   GivenMap::iterator forget(GivenMap::iterator it);
+  void given_whole(NodeId id, Given& given, Time now);
   void note_spread(Peer& peer, Duration took);
   std::int64_t score(const Peer& peer, Time now) const;
   bool may_take(NodeId id, const Peer& peer, ChunkIndex chunk) const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <tuple>
+#include <utility>
 
 namespace p2p {
 
@@ -19,17 +20,29 @@ void UploadSlots::on_have(NodeId id, const SpaceKey& space) {
 }
 
 bool UploadSlots::on_request(NodeId id, const SpaceKey& space, const ChunkRange& range,
-                             bool offered) {
+                             bool offered, std::vector<ByteRange> pieces) {
   Peer& peer = peers_[id];
   if (peer.queue.size() >= settings_.queued_requests ||
-      peer.queued_bytes + range.length > settings_.queued_bytes) {
+      peer.queued_bytes + range.length > settings_.queued_bytes ||
+      peer.queued_pieces + pieces.size() > settings_.queued_pieces) {
     return false;
   }
   if (peer.arrived == 0) peer.arrived = ++arrivals_;
-  peer.queue.push_back({space, range, offered});
   peer.queued_bytes += range.length;
+  peer.queued_pieces += pieces.size();
+  peer.queue.push_back({space, range, offered, std::move(pieces)});
   queue_changed(id, peer);
   return true;
+}
+
+template <class Which>
+void UploadSlots::forget_requests(Peer& peer, Which which) {
+  std::erase_if(peer.queue, [&](const Request& request) {
+    if (!which(request)) return false;
+    peer.queued_bytes -= request.range.length;
+    peer.queued_pieces -= request.pieces.size();
+    return true;
+  });
 }
 
 // Counts the peer's chunks anew and enters it where it belongs.
@@ -68,15 +81,23 @@ bool UploadSlots::busy_for(NodeId id, const SpaceKey& space, ChunkIndex chunk) c
          settings_.busy_chunks * (hungry ? settings_.times_for_one_with_nothing : 1);
 }
 
+bool UploadSlots::all_granted(NodeId id, const SpaceKey& space, ChunkIndex chunk) const {
+  const auto found = peers_.find(id);
+  if (found == peers_.end()) return true;
+  const auto& queue = found->second.queue;
+  return std::none_of(queue.begin(), queue.end(), [&](const Request& request) {
+    return request.space == space && request.range.chunk == chunk;
+  });
+}
+
 void UploadSlots::on_cancel(NodeId id, const SpaceKey& space, const ChunkRange& range) {
   const auto found = peers_.find(id);
   if (found == peers_.end()) return;
   Peer& peer = found->second;
-  std::erase_if(peer.queue, [&](const Request& request) {
-    const bool hit = request.space == space && request.range.chunk == range.chunk &&
-                     request.range.offset >= range.offset && request.range.offset < range.end();
-    if (hit) peer.queued_bytes -= request.range.length;
-    return hit;
+  forget_requests(peer, [&](const Request& request) {
+    return request.space == space && request.range.chunk == range.chunk &&
+           request.range.of_run == range.of_run && request.range.offset >= range.offset &&
+           request.range.offset < range.end();
   });
   queue_changed(id, peer);
 }
@@ -111,10 +132,9 @@ std::vector<UploadSlots::Grant> UploadSlots::on_peer_denied(NodeId id, const Con
   const auto found = peers_.find(id);
   if (found == peers_.end()) return refused;
   Peer& peer = found->second;
-  std::erase_if(peer.queue, [&](const Request& request) {
+  forget_requests(peer, [&](const Request& request) {
     if (request.space.content != content) return false;
-    peer.queued_bytes -= request.range.length;
-    refused.push_back({id, request.space, request.range});
+    refused.push_back({id, request.space, request.range, {}});
     return true;
   });
   queue_changed(id, peer);
@@ -124,11 +144,10 @@ std::vector<UploadSlots::Grant> UploadSlots::on_peer_denied(NodeId id, const Con
 std::vector<UploadSlots::Grant> UploadSlots::on_space_closed(const SpaceKey& space) {
   std::vector<Grant> refused;
   for (auto& [id, peer] : peers_) {
-    // Captured by other names: clang 14 does not capture structured bindings.
-    std::erase_if(peer.queue, [&, &asker = peer, asker_id = id](const Request& request) {
+    // Captured by another name: clang 14 does not capture structured bindings.
+    forget_requests(peer, [&, asker = id](const Request& request) {
       if (request.space != space) return false;
-      asker.queued_bytes -= request.range.length;
-      refused.push_back({asker_id, request.space, request.range});
+      refused.push_back({asker, request.space, request.range, {}});
       return true;
     });
     peer.has_some_of.erase(space);
@@ -202,10 +221,11 @@ void UploadSlots::grant(NodeId id, Peer& peer, std::vector<Grant>& grants) {
   const std::size_t before = peer.queue.size();
   while (!peer.queue.empty() && peer.queue.front().chunk() == peer.current &&
          peer.granted < settings_.granted_bytes) {
-    const Request& request = peer.queue.front();
+    Request& request = peer.queue.front();
     peer.queued_bytes -= request.range.length;
+    peer.queued_pieces -= request.pieces.size();
     peer.granted += request.range.length;
-    grants.push_back({id, request.space, request.range});
+    grants.push_back({id, request.space, request.range, std::move(request.pieces)});
     peer.queue.pop_front();
   }
   if (peer.queue.size() != before) queue_changed(id, peer);

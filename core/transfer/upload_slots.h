@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/byte_range.h"
 #include "core/base/ids.h"
 #include "core/base/time.h"
 #include "core/transfer/chunk_range.h"
@@ -52,6 +53,7 @@ struct UploadSettings {
   // What one peer may have queued; beyond it, requests are refused.
   std::uint64_t queued_bytes = 64ull * 1024 * 1024;
   std::uint32_t queued_requests = 512;
+  std::uint32_t queued_pieces = 128 * 1024;  // of runs: 2 MiB
 };
 
 class UploadSlots {
@@ -60,6 +62,7 @@ class UploadSlots {
     NodeId peer;
     SpaceKey space;
     ChunkRange range;
+    std::vector<ByteRange> pieces;  // of the chunk that the range is made of, when it is of a run
   };
 
   explicit UploadSlots(const UploadSettings& settings) : settings_(settings) {}
@@ -74,11 +77,13 @@ class UploadSlots {
   void on_have(NodeId peer, const SpaceKey& space);
   // False: over the peer's limits; the request must be refused.
   // `offered`: this node has chosen the peer for the chunk; it waits like a neighbour.
-  bool on_request(NodeId peer, const SpaceKey& space, const ChunkRange& range,
-                  bool offered = false);
+  bool on_request(NodeId peer, const SpaceKey& space, const ChunkRange& range, bool offered = false,
+                  std::vector<ByteRange> pieces = {});
   // True when a request for a chunk that this peer has not begun to ask for should be sent away for
   // now. What a seed has offered is never sent away.
   bool busy_for(NodeId peer, const SpaceKey& space, ChunkIndex chunk) const;
+  // Nothing that the peer has asked of the chunk waits for a grant.
+  bool all_granted(NodeId peer, const SpaceKey& space, ChunkIndex chunk) const;
   // Requests that begin inside the range and are not granted yet are forgotten.
   void on_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range);
   void on_sent(NodeId peer, std::uint32_t bytes, Time now);
@@ -100,11 +105,13 @@ class UploadSlots {
     SpaceKey space;
     ChunkRange range;
     bool offered = false;
+    std::vector<ByteRange> pieces;
     Chunk chunk() const { return {space, range.chunk}; }
   };
   struct Peer {
     std::deque<Request> queue;
     std::uint64_t queued_bytes = 0;
+    std::size_t queued_pieces = 0;
     std::uint64_t granted = 0;  // bytes on their way to the connection
     std::uint64_t last_turn = 0;
     std::uint64_t arrived = 0;  // its first request, among all
@@ -121,6 +128,8 @@ class UploadSlots {
   void give_slots(Time now);
   void free_slot(NodeId id, Peer& peer);
   void grant(NodeId id, Peer& peer, std::vector<Grant>& grants);
+  template <class Which>
+  static void forget_requests(Peer& peer, Which which);
   void queue_changed(NodeId id, Peer& peer);
 
   UploadSettings settings_;
