@@ -195,6 +195,12 @@ void SpaceFetch::on_peer_data(NodeId peer, ArrivedData data) {
   perform();
 }
 
+void SpaceFetch::on_peer_leaves(NodeId peer, ChunkIndex chunk, const std::string&) {
+  const std::string reason = "sent leaves that nobody asked for";
+  sink_.on_bad_peer(peer, chunk, reason);
+  mesh_.drop(peer, reason);
+}
+
 // Starts with the hashes of blocks in holes: those are not fetched.
 SpaceFetch::Assembly& SpaceFetch::assembly_of(ChunkIndex chunk) {
   const auto found = assemblies_.find(chunk);

@@ -74,6 +74,8 @@ class SpaceFetch {
   // same chunks from a seed of ours, and our uplink has no room for them twice.
   bool sends_away(NodeId peer) const;
   void on_peer_data(NodeId peer, ArrivedData data);
+  // What it says of a chunk that did not come out right; empty: it cannot tell.
+  void on_peer_leaves(NodeId peer, ChunkIndex chunk, const std::string& leaves);
 
   const SpaceKey& key() const { return key_; }
   const ChunkSpace& space() const { return space_; }
