@@ -110,6 +110,11 @@ class Agent final : private TrackerLink::Owner,
   void on_peer_close(NodeId peer, const SpaceKey& space) override;
   void on_peer_have(NodeId peer, const SpaceKey& space, std::vector<ChunkRun> runs) override;
   void on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) override;
+  void on_peer_run_request(NodeId peer, const SpaceKey& space, const ChunkRange& run,
+                           std::vector<ByteRange> pieces) override;
+  void on_peer_leaves_wanted(NodeId peer, const ContentId& content, ChunkIndex chunk) override;
+  void on_peer_leaves(NodeId peer, const ContentId& content, ChunkIndex chunk,
+                      std::string leaves) override;
   void on_peer_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range) override;
   void on_peer_refusal(NodeId peer, const SpaceKey& space, const ChunkRange& range) override;
   void on_peer_data(NodeId peer, const SpaceKey& space, ArrivedData data) override;

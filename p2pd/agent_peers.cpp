@@ -81,13 +81,32 @@ void Agent::on_peer_busy(NodeId peer, const SpaceKey& space, const ChunkRange& r
 }
 
 void Agent::on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
+  on_peer_run_request(peer, space, range, {});
+}
+
+void Agent::on_peer_run_request(NodeId peer, const SpaceKey& space, const ChunkRange& range,
+                                std::vector<ByteRange> pieces) {
   if (may_have(peer, space.content)) {
     const SpaceFetch* fetch = transfers_->fetch_of(space);
     if (fetch != nullptr && fetch->sends_away(peer)) return mesh_.send_busy(peer, space, range);
-    return uploads_.on_peer_request(peer, space, range);
+    return uploads_.on_peer_run_request(peer, space, range, std::move(pieces));
   }
   mesh_.send_refusal(peer, space, range);
   on_not_admitted(peer, space);
+}
+
+void Agent::on_peer_leaves_wanted(NodeId peer, const ContentId& content, ChunkIndex chunk) {
+  if (may_have(peer, content)) return uploads_.on_peer_leaves_wanted(peer, content, chunk);
+  mesh_.send_leaves(peer, content, chunk, {});
+  on_not_admitted(peer, {content, false});
+}
+
+void Agent::on_peer_leaves(NodeId peer, const ContentId& content, ChunkIndex chunk,
+                           std::string leaves) {
+  // Late ones of a transfer that is over are thrown away.
+  if (SpaceFetch* fetch = transfers_->fetch_of({content, false})) {
+    fetch->on_peer_leaves(peer, chunk, std::move(leaves));
+  }
 }
 
 bool Agent::may_have(NodeId peer, const ContentId& content) const {

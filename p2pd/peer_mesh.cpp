@@ -11,8 +11,10 @@
 namespace p2p {
 namespace {
 
-// A Hello or PeerMessage: ours have some hundred bytes, a message of a later version perhaps more.
+// A Hello or PeerMessage: Leaves have 16 KiB, others some hundred bytes, a message of a later
+// version perhaps more.
 constexpr std::size_t kMaxMessageBytes = 64 * 1024;
+constexpr std::size_t kMaxLeavesBytes = kMaxChunkBytes / kBlockBytes * sizeof(Digest);
 constexpr Duration kTurnedAwayEvery = std::chrono::minutes(1);
 
 }  // namespace
@@ -275,7 +277,8 @@ void PeerMesh::take_frame(PeerSession::Id id, const FrameHeader& header, const B
     const std::string_view statement(reinterpret_cast<const char*>(body.data()), body.size());
     return owner_.on_peer_deny_list(*session.node, statement);
   }
-  if (header.type < FrameType::have || header.type > FrameType::data) return;  // a later version's
+  if (header.type < FrameType::have || header.type > FrameType::run_data)
+    return;  // a later version's
   const auto space = session.theirs.find(header.channel);
   if (!space) {
     if (session.theirs.was_closed(header.channel)) return;
@@ -290,6 +293,8 @@ void PeerMesh::take_frame(PeerSession::Id id, const FrameHeader& header, const B
     const auto offer = decode_offer(body.span());
     if (!offer) return broke_rules(id, "sent a malformed OFFER");
     owner_.on_peer_offer(node, *space, *offer);
+  } else if (header.type == FrameType::request_ranges) {
+    take_run_request(node, *space, body, id);
   } else {
     take_range(node, *space, header, body, id);
   }
@@ -308,8 +313,9 @@ void PeerMesh::take_data(PeerSession::Id id, ArrivedData data) {
 
 void PeerMesh::take_range(NodeId node, const SpaceKey& space, const FrameHeader& header,
                           const Buffer& body, PeerSession::Id id) {
-  const auto range = decode_range(body.span());
+  auto range = decode_range(body.span());
   if (!range) return broke_rules(id, "sent a malformed REQUEST or CANCEL");
+  range->of_run = header.type == FrameType::cancel && (header.flags & kOfRun) != 0;
   if (header.type == FrameType::request) {
     owner_.on_peer_request(node, space, *range);
   } else if (header.flags & kBusy) {
@@ -319,6 +325,13 @@ void PeerMesh::take_range(NodeId node, const SpaceKey& space, const FrameHeader&
   } else {
     owner_.on_peer_cancel(node, space, *range);
   }
+}
+
+void PeerMesh::take_run_request(NodeId node, const SpaceKey& space, const Buffer& body,
+                                PeerSession::Id id) {
+  auto request = decode_run_request(body.span());
+  if (!request) return broke_rules(id, "sent a malformed REQUEST_RANGES");
+  owner_.on_peer_run_request(node, space, request->run, std::move(request->pieces));
 }
 
 void PeerMesh::take_message(PeerSession::Id id, Session& session, const Buffer& body) {
@@ -336,7 +349,23 @@ void PeerMesh::take_message(PeerSession::Id id, Session& session, const Buffer& 
     owner_.on_peer_ticket(*session.node, *content, message.ticket().ticket());
   } else if (message.kind_case() == proto::PeerMessage::kDenyVersion) {
     owner_.on_peer_deny_version(*session.node, message.deny_version());
+  } else if (message.has_leaves_wanted()) {
+    const auto content = ContentId::from_raw(message.leaves_wanted().content_id());
+    if (!content) return broke_rules(id, "sent a malformed LeavesWanted");
+    const ChunkIndex chunk{message.leaves_wanted().chunk()};
+    owner_.on_peer_leaves_wanted(*session.node, *content, chunk);
+  } else if (message.has_leaves()) {
+    take_leaves(id, *session.node, *message.mutable_leaves());
   }
+}
+
+void PeerMesh::take_leaves(PeerSession::Id id, NodeId node, proto::Leaves& message) {
+  const auto content = ContentId::from_raw(message.content_id());
+  std::string& leaves = *message.mutable_leaves();
+  if (!content || leaves.size() % sizeof(Digest) != 0 || leaves.size() > kMaxLeavesBytes) {
+    return broke_rules(id, "sent malformed Leaves");
+  }
+  owner_.on_peer_leaves(node, *content, ChunkIndex{message.chunk()}, std::move(leaves));
 }
 
 void PeerMesh::take_open(PeerSession::Id id, Session& session, proto::Open& open) {

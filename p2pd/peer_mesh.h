@@ -76,9 +76,16 @@ class PeerMesh final : private PeerSession::Events {
     virtual void on_peer_close(NodeId peer, const SpaceKey& space) = 0;
     virtual void on_peer_have(NodeId peer, const SpaceKey& space, std::vector<ChunkRun> runs) = 0;
     virtual void on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) = 0;
+    // The same for bytes of a run: those of `pieces` of the chunk, one behind the other.
+    virtual void on_peer_run_request(NodeId peer, const SpaceKey& space, const ChunkRange& run,
+                                     std::vector<ByteRange> pieces) = 0;
     virtual void on_peer_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range) = 0;
     virtual void on_peer_refusal(NodeId peer, const SpaceKey& space, const ChunkRange& range) = 0;
     virtual void on_peer_data(NodeId peer, const SpaceKey& space, ArrivedData data) = 0;
+    virtual void on_peer_leaves_wanted(NodeId peer, const ContentId& content, ChunkIndex chunk) = 0;
+    // Digests, joined; at most those of the largest chunk. Empty: the peer cannot tell.
+    virtual void on_peer_leaves(NodeId peer, const ContentId& content, ChunkIndex chunk,
+                                std::string leaves) = 0;
     virtual void on_peer_sent(NodeId peer, std::uint32_t payload_bytes) = 0;
     virtual void on_serve_failed(const ServeSourcePtr& source, const Error& why) = 0;
     // The mesh has dropped the peer for what it said, whatever it was about.
@@ -120,10 +127,17 @@ class PeerMesh final : private PeerSession::Events {
   // Nothing is sent on a space that was not opened.
   void send_have(NodeId peer, const SpaceKey& space, const std::vector<ChunkRun>& runs);
   void send_request(NodeId peer, const SpaceKey& space, const ChunkRange& range);
+  void send_run_request(NodeId peer, const SpaceKey& space, const ChunkRange& run,
+                        const std::vector<ByteRange>& pieces);
+  // These three speak about a run when the range does.
   void send_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range);
   void send_refusal(NodeId peer, const SpaceKey& space, const ChunkRange& range);
   void send_busy(NodeId peer, const SpaceKey& space, const ChunkRange& range);
-  void serve(NodeId peer, const SpaceKey& space, ServeSourcePtr source, const ChunkRange& range);
+  void send_leaves_wanted(NodeId peer, const ContentId& content, ChunkIndex chunk);
+  void send_leaves(NodeId peer, const ContentId& content, ChunkIndex chunk, std::string leaves);
+  // `pieces`: of a run.
+  void serve(NodeId peer, const SpaceKey& space, ServeSourcePtr source, const ChunkRange& range,
+             std::vector<ByteRange> pieces = {});
   // It broke the rules, as the caller knows: closed, and neither dialled nor let in for a minute.
   void drop(NodeId peer, const std::string& reason);
 
@@ -166,6 +180,8 @@ class PeerMesh final : private PeerSession::Events {
   void take_close(PeerSession::Id id, Session& session, const proto::Close& close);
   void take_range(NodeId node, const SpaceKey& space, const FrameHeader& header, const Buffer& body,
                   PeerSession::Id id);
+  void take_run_request(NodeId node, const SpaceKey& space, const Buffer& body, PeerSession::Id id);
+  void take_leaves(PeerSession::Id id, NodeId node, proto::Leaves& leaves);
   void closed(PeerSession::Id id, const Error& why);
   void broke_rules(PeerSession::Id id, const std::string& how);
   void turn_away(PeerSession::Id id);

@@ -101,12 +101,20 @@ void PeerMesh::send_have(NodeId peer, const SpaceKey& space, const std::vector<C
 void PeerMesh::send_range(NodeId peer, const SpaceKey& space, FrameType type,
                           const ChunkRange& range, std::uint8_t flags) {
   if (const auto channel = channel_of(peer, space)) {
+    if (range.of_run) flags |= kOfRun;
     send(*session_of(peer), type, *channel, encode_range(range), flags);
   }
 }
 
 void PeerMesh::send_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
   send_range(peer, space, FrameType::request, range, 0);
+}
+
+void PeerMesh::send_run_request(NodeId peer, const SpaceKey& space, const ChunkRange& run,
+                                const std::vector<ByteRange>& pieces) {
+  if (const auto channel = channel_of(peer, space)) {
+    send(*session_of(peer), FrameType::request_ranges, *channel, encode_run_request(run, pieces));
+  }
 }
 
 void PeerMesh::send_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
@@ -127,14 +135,31 @@ void PeerMesh::send_refusal(NodeId peer, const SpaceKey& space, const ChunkRange
   send_range(peer, space, FrameType::cancel, range, kRefusal);
 }
 
+void PeerMesh::send_leaves_wanted(NodeId peer, const ContentId& content, ChunkIndex chunk) {
+  proto::PeerMessage message;
+  message.mutable_leaves_wanted()->set_content_id(std::string(content.digest.view()));
+  message.mutable_leaves_wanted()->set_chunk(chunk.value);
+  send_message(peer, message);
+}
+
+void PeerMesh::send_leaves(NodeId peer, const ContentId& content, ChunkIndex chunk,
+                           std::string leaves) {
+  proto::PeerMessage message;
+  message.mutable_leaves()->set_content_id(std::string(content.digest.view()));
+  message.mutable_leaves()->set_chunk(chunk.value);
+  message.mutable_leaves()->set_leaves(std::move(leaves));
+  send_message(peer, message);
+}
+
 void PeerMesh::serve(NodeId peer, const SpaceKey& space, ServeSourcePtr source,
-                     const ChunkRange& range) {
+                     const ChunkRange& range, std::vector<ByteRange> pieces) {
   const auto channel = channel_of(peer, space);
   if (!channel) return;
   Session& session = *session_of(peer);
   boost::asio::post(session.thread->loop(),
-                    [half = session.half, source = std::move(source), channel = *channel, range] {
-                      half->serve(source, channel, range);
+                    [half = session.half, source = std::move(source), channel = *channel, range,
+                     pieces = std::move(pieces)]() mutable {
+                      half->serve(std::move(source), channel, range, std::move(pieces));
                     });
 }
 

@@ -36,6 +36,9 @@ Uploads::Uploads(boost::asio::io_context& control, DiskPool& disk, PeerMesh& mes
       owner_(owner),
       self_(self),
       rng_(rng),
+      leaves_(
+          control, disk, mesh,
+          [this](const ServeSourcePtr& source, const Error& why) { on_serve_failed(source, why); }),
       timer_(control),
       sweep_timer_(control) {}
 
@@ -202,23 +205,35 @@ void Uploads::offer() {
   schedule();
 }
 
-void Uploads::on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
+// Nothing when the chunk is not here.
+const Uploads::Shared* Uploads::holding(const SpaceKey& space, ChunkIndex chunk) const {
   const auto found = shared_.find(space);
-  const bool here = found != shared_.end() &&
-                    range.chunk.value < found->second.source->space.count() &&
-                    range.end() <= found->second.source->space.size_of(range.chunk) &&
-                    (found->second.have == nullptr || found->second.have->test(range.chunk.value));
+  if (found == shared_.end() || chunk.value >= found->second.source->space.count()) return nullptr;
+  const Bitfield* have = found->second.have;
+  return have == nullptr || have->test(chunk.value) ? &found->second : nullptr;
+}
+
+void Uploads::on_peer_run_request(NodeId peer, const SpaceKey& space, const ChunkRange& range,
+                                  std::vector<ByteRange> pieces) {
+  const Shared* holding = this->holding(space, range.chunk);
+  const std::uint32_t size = holding == nullptr ? 0 : holding->source->space.size_of(range.chunk);
+  const bool here = range.end() <= size && (pieces.empty() || pieces.back().end() <= size);
   SeedOffers* offers = offers_of(space);
   const bool offered = offers != nullptr && !offers->all_out();
   if (here && !offered && slots_.busy_for(peer, space, range.chunk)) {
     return mesh_.send_busy(peer, space, range);
   }
   if (here && offered) offers->on_requested(peer, range.chunk, monotonic_now());
-  if (!here || !slots_.on_request(peer, space, range, offered)) {
+  if (!here || !slots_.on_request(peer, space, range, offered, std::move(pieces))) {
     return mesh_.send_refusal(peer, space, range);
   }
-  found->second.last_request = monotonic_now();
+  shared_.at(space).last_request = monotonic_now();
   grant();
+}
+
+void Uploads::on_peer_leaves_wanted(NodeId peer, const ContentId& content, ChunkIndex chunk) {
+  const Shared* holding = this->holding({content, false}, chunk);
+  leaves_.on_wanted(peer, content, chunk, holding == nullptr ? nullptr : holding->source);
 }
 
 void Uploads::on_peer_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
@@ -238,6 +253,7 @@ void Uploads::forget(NodeId peer, const SpaceKey& space) {
 
 void Uploads::on_peer_down(NodeId peer) {
   slots_.on_peer_left(peer);
+  leaves_.on_peer_left(peer);
   racks_.erase(peer);
   for (auto& [content, offers] : offers_) offers.on_peer_left(peer);
   for (auto& [content, waiting] : waiting_) {
@@ -309,15 +325,15 @@ void Uploads::grant() {
   bool denied = true;
   // What one that is denied leaves may be another one's turn.
   while (std::exchange(denied, false)) {
-    for (const UploadSlots::Grant& grant : slots_.take_grants(monotonic_now())) {
-      denied = !serve(grant) || denied;
+    for (UploadSlots::Grant& grant : slots_.take_grants(monotonic_now())) {
+      denied = !serve(std::move(grant)) || denied;
     }
   }
   offer();
 }
 
 // False when the peer may not have it any more.
-bool Uploads::serve(const UploadSlots::Grant& grant) {
+bool Uploads::serve(UploadSlots::Grant grant) {
   const auto found = shared_.find(grant.space);
   if (found == shared_.end()) return true;
   if (!owner_.may_have(grant.peer, grant.space.content)) {
@@ -326,11 +342,15 @@ bool Uploads::serve(const UploadSlots::Grant& grant) {
   }
   if (!grant.space.body) bytes_sent_[grant.space.content] += grant.range.length;
   if (SeedOffers* offers = offers_of(grant.space)) {
-    offers->on_served(grant.peer, grant.range.chunk, grant.range.length,
-                      found->second.source->space.data_bytes_of(grant.range.chunk),
-                      monotonic_now());
+    const ChunkIndex chunk = grant.range.chunk;
+    if (!grant.range.of_run) {
+      offers->on_served(grant.peer, chunk, grant.range.length,
+                        found->second.source->space.data_bytes_of(chunk), monotonic_now());
+    } else if (slots_.all_granted(grant.peer, grant.space, chunk)) {
+      offers->on_part_served(grant.peer, chunk, monotonic_now());
+    }
   }
-  mesh_.serve(grant.peer, grant.space, found->second.source, grant.range);
+  mesh_.serve(grant.peer, grant.space, found->second.source, grant.range, std::move(grant.pieces));
   return true;
 }
 

@@ -16,6 +16,7 @@
 #include "core/transfer/seed_offers.h"
 #include "core/transfer/upload_slots.h"
 #include "p2pd/content_store.h"
+#include "p2pd/leaf_answers.h"
 #include "p2pd/peer_mesh.h"
 
 namespace p2p {
@@ -61,7 +62,14 @@ class Uploads {
   void on_peer_has_some(NodeId peer, const SpaceKey& space);
   void on_peer_have(NodeId peer, const SpaceKey& space, const std::vector<ChunkRun>& runs);
   void on_peer_decline(NodeId peer, const SpaceKey& space, ChunkIndex chunk);
-  void on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range);
+  void on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) {
+    on_peer_run_request(peer, space, range, {});
+  }
+  // `pieces`: what a range of a run is made of.
+  void on_peer_run_request(NodeId peer, const SpaceKey& space, const ChunkRange& range,
+                           std::vector<ByteRange> pieces);
+  // The peer, which may have the content, asks for the leaves of a chunk.
+  void on_peer_leaves_wanted(NodeId peer, const ContentId& content, ChunkIndex chunk);
   void on_peer_cancel(NodeId peer, const SpaceKey& space, const ChunkRange& range);
   void on_peer_sent(NodeId peer, std::uint32_t payload_bytes);
   void on_peer_down(NodeId peer);
@@ -87,7 +95,8 @@ class Uploads {
   SeedOffers* offers_of(const SpaceKey& space);
   void offer();
   void grant();
-  bool serve(const UploadSlots::Grant& grant);
+  const Shared* holding(const SpaceKey& space, ChunkIndex chunk) const;
+  bool serve(UploadSlots::Grant grant);
   void deny(const UploadSlots::Grant& grant);
   void schedule();
   void sweep_later();
@@ -105,6 +114,7 @@ class Uploads {
   std::map<ContentId, std::vector<NodeId>> seeds_;  // where there are several
   Rng rng_;
   UploadSlots slots_{UploadSettings{}};
+  LeafAnswers leaves_;
   std::map<ContentId, SeedOffers> offers_;  // of data spaces that were whole before anybody asked
   boost::asio::steady_timer timer_;
   boost::asio::steady_timer sweep_timer_;

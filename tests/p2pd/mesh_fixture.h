@@ -46,6 +46,10 @@ struct MeshOwner final : PeerMesh::Owner {
   std::vector<SpaceKey> opened;
   std::vector<SpaceKey> closed;
   std::vector<SpaceKey> have;
+  std::vector<RunRequest> run_requests;
+  std::vector<ChunkRange> cancels, refusals, busy;
+  std::vector<ChunkIndex> leaves_wanted;
+  std::vector<std::string> leaves;
   std::vector<ChunkRange> data;
   std::uint64_t sent = 0;
   std::vector<std::pair<NodeId, std::string>> broke_rules;
@@ -65,14 +69,30 @@ struct MeshOwner final : PeerMesh::Owner {
   void on_peer_ticket(NodeId, const ContentId&, const std::string&) override {}
   void on_peer_refused_us(NodeId, const ContentId&, const std::string&) override {}
   void on_peer_offer(NodeId, const SpaceKey&, const Offer&) override {}
-  void on_peer_busy(NodeId, const SpaceKey&, const ChunkRange&) override {}
+  void on_peer_busy(NodeId, const SpaceKey&, const ChunkRange& range) override {
+    busy.push_back(range);
+  }
   void on_peer_close(NodeId, const SpaceKey& space) override { closed.push_back(space); }
   void on_peer_have(NodeId, const SpaceKey& space, std::vector<ChunkRun>) override {
     have.push_back(space);
   }
   void on_peer_request(NodeId, const SpaceKey&, const ChunkRange&) override {}
-  void on_peer_cancel(NodeId, const SpaceKey&, const ChunkRange&) override {}
-  void on_peer_refusal(NodeId, const SpaceKey&, const ChunkRange&) override {}
+  void on_peer_run_request(NodeId, const SpaceKey&, const ChunkRange& run,
+                           std::vector<ByteRange> pieces) override {
+    run_requests.push_back({run, std::move(pieces)});
+  }
+  void on_peer_leaves_wanted(NodeId, const ContentId&, ChunkIndex chunk) override {
+    leaves_wanted.push_back(chunk);
+  }
+  void on_peer_leaves(NodeId, const ContentId&, ChunkIndex, std::string text) override {
+    leaves.push_back(std::move(text));
+  }
+  void on_peer_cancel(NodeId, const SpaceKey&, const ChunkRange& range) override {
+    cancels.push_back(range);
+  }
+  void on_peer_refusal(NodeId, const SpaceKey&, const ChunkRange& range) override {
+    refusals.push_back(range);
+  }
   void on_peer_data(NodeId, const SpaceKey&, ArrivedData arrived) override {
     data.push_back(arrived.range);
   }
