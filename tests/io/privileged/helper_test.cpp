@@ -303,7 +303,8 @@ TEST_CASE("A process without descriptors left says so, and goes on when it has s
   const Fd file(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
-  for (const bool have_some : {false, true}) {
+  // With some first: UndefinedBehaviorSanitizer takes a descriptor when it meets a type anew.
+  for (const bool have_some : {true, false, true}) {
     auto waiting = std::async(std::launch::async, [&] { return client.open_source("/any"); });
     proto::PrivilegedReply reply;
     reply.set_number(channel.take().number());
