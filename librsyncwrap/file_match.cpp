@@ -158,7 +158,8 @@ class FileMatch {
       const std::uint32_t first = layout_.first_block_of(segment);
       const std::uint32_t end = first + layout_.blocks_of(segment);
       for (std::uint32_t begin = wanted_.find(first, true); begin < end && !result_.stopped;) {
-        const std::uint32_t stop = std::min(end, wanted_.find(begin, false));
+        const std::uint32_t step = static_cast<std::uint32_t>(kWindowBytes / layout_.block_bytes());
+        const std::uint32_t stop = std::min({end, wanted_.find(begin, false), begin + step});
         Result<std::vector<Record>> records = reader_.records(begin, stop - begin);
         if (!records) return records.error();
         Bitfield equal;
@@ -166,6 +167,7 @@ class FileMatch {
             compare_run(layout_, reader_, begin, *records, input_.old_bytes, equal);
         if (!pace) return pace.error();
         result_.stopped = *pace == MatchPace::stop;
+        const std::size_t known = found.size();
         for (const ChunkRun& run : runs_of(equal)) {
           const std::uint32_t block = begin + run.first;
           const std::uint32_t last = block + run.count - 1;
@@ -173,6 +175,13 @@ class FileMatch {
           found.push_back(
               {offset, offset, layout_.offset_of(last) + layout_.length_of(last) - offset});
           for (std::uint32_t i = block; i <= last; ++i) equal_.set(i);
+        }
+        if (input_.on_found) {
+          const std::uint64_t passed = layout_.offset_of(begin);
+          input_.on_found(
+              MatchTier::in_place,
+              {passed, layout_.offset_of(stop - 1) + layout_.length_of(stop - 1) - passed},
+              {found.begin() + static_cast<std::ptrdiff_t>(known), found.end()});
         }
         begin = wanted_.find(stop, true);
       }
@@ -257,6 +266,7 @@ class FileMatch {
       if (Status done = matcher.finish(); !done) return done;
       reader_.progress.matched_bytes = before + matcher.matched_bytes();
       result_.stopped = *pace == MatchPace::stop;
+      if (input_.on_found) input_.on_found(MatchTier::rolling, window, index->found());
     }
     result_.map.merge(index->found());
     return {};
@@ -321,25 +331,26 @@ class FileMatch {
   MatchResult result_;
 };
 
-// Stretches of the old file's data that begin at a block, evenly spread over it.
-std::vector<ByteRange> sample_places(const SignatureLayout& layout, const MatchInput& input) {
+// At most `count` stretches of `bytes` that begin at a block, evenly spread over the data.
+std::vector<ByteRange> spread_over(std::span<const ByteRange> data, std::uint32_t count,
+                                   std::uint64_t bytes, std::uint32_t block_bytes) {
   std::uint64_t data_bytes = 0;
-  for (const ByteRange& range : input.old_data) data_bytes += range.length;
-  if (data_bytes <= std::uint64_t{kSamples} * kSampleBytes) return input.old_data;
+  for (const ByteRange& range : data) data_bytes += range.length;
+  if (data_bytes <= count * bytes) return {data.begin(), data.end()};
   std::vector<ByteRange> places;
-  const std::uint64_t spread = (data_bytes - kSampleBytes) / (kSamples - 1);
+  const std::uint64_t spread = count == 1 ? data_bytes : (data_bytes - bytes) / (count - 1);
   std::uint64_t before = 0;  // data before the range
   std::uint32_t sample = 0;
-  for (const ByteRange& range : input.old_data) {
-    for (; sample < kSamples && sample * spread < before + range.length; ++sample) {
+  for (const ByteRange& range : data) {
+    for (; sample < count && sample * spread < before + range.length; ++sample) {
       std::uint64_t begin = range.offset + (sample * spread - before);
       // Not cut short by the end of the range when the range is long enough.
-      begin = std::max(range.offset, std::min(begin, range.end() - std::min<std::uint64_t>(
-                                                                       range.end(), kSampleBytes)));
-      begin -= begin % layout.block_bytes();
+      begin = std::max(range.offset,
+                       std::min(begin, range.end() - std::min<std::uint64_t>(range.end(), bytes)));
+      begin -= begin % block_bytes;
       // What the last sample has is not looked at twice.
       if (!places.empty()) begin = std::max(begin, places.back().end());
-      const std::uint64_t end = std::min({begin + kSampleBytes, range.end(), input.old_bytes});
+      const std::uint64_t end = std::min(begin + bytes, range.end());
       if (begin < end) places.push_back({begin, end - begin});
     }
     before += range.length;
@@ -347,39 +358,21 @@ std::vector<ByteRange> sample_places(const SignatureLayout& layout, const MatchI
   return places;
 }
 
-}  // namespace
-
-Result<MatchResult> match_file(const SignatureLayout& layout, std::span<const ByteRange> wanted,
-                               const MatchInput& input, const MatchOptions& options) {
-  return FileMatch(layout, wanted, input, options).run();
-}
-
-Result<SampleResult> sample_file(const SignatureLayout& layout, const MatchInput& input) {
+// Compares what stands at the places with the blocks there, then rolls over them for all blocks of
+// the windows.
+Result<SampleResult> look_at(const SignatureLayout& layout, std::span<const ByteRange> places,
+                             std::span<const SampleWindow> windows, const MatchInput& input) {
   SampleResult result;
-  const std::vector<ByteRange> places = sample_places(layout, input);
-  if (layout.blocks() == 0 || places.empty()) return result;
   Reader reader(layout, input);
-
-  // Blocks around each place. In place is compared with what stands at the place itself.
   std::vector<std::uint32_t> blocks;
   std::vector<Record> records;
-  const std::uint32_t share =
-      std::min(kSampleBlocks, layout.segment_blocks()) / static_cast<std::uint32_t>(places.size());
-  for (const ByteRange& place : places) {
-    const std::uint64_t middle = (place.offset + place.length / 2) / layout.block_bytes();
-    const std::uint64_t least = blocks.empty() ? 0 : blocks.back() + 1ull;
-    const std::uint64_t first =
-        std::max(least, middle - std::min<std::uint64_t>(middle, share / 2));
-    const std::uint64_t end = std::min<std::uint64_t>(layout.blocks(), middle + share / 2);
-    if (first < end) {
-      const auto count = static_cast<std::uint32_t>(end - first);
-      Result<std::vector<Record>> some = reader.records(static_cast<std::uint32_t>(first), count);
-      if (!some) return some.error();
-      records.insert(records.end(), some->begin(), some->end());
-      for (std::uint64_t i = first; i < end; ++i) blocks.push_back(static_cast<std::uint32_t>(i));
-    }
-    result.old_bytes += place.length;
+  for (const SampleWindow& window : windows) {
+    Result<std::vector<Record>> some = reader.records(window.first_block, window.blocks);
+    if (!some) return some.error();
+    records.insert(records.end(), some->begin(), some->end());
+    for (std::uint32_t i = 0; i < window.blocks; ++i) blocks.push_back(window.first_block + i);
   }
+  for (const ByteRange& place : places) result.old_bytes += place.length;
 
   for (const ByteRange& place : places) {
     const auto first = static_cast<std::uint32_t>(
@@ -422,6 +415,51 @@ Result<SampleResult> sample_file(const SignatureLayout& layout, const MatchInput
   }
   result.rolled_bytes = reader.progress.matched_bytes;
   return result;
+}
+
+}  // namespace
+
+Result<MatchResult> match_file(const SignatureLayout& layout, std::span<const ByteRange> wanted,
+                               const MatchInput& input, const MatchOptions& options) {
+  return FileMatch(layout, wanted, input, options).run();
+}
+
+Result<SampleResult> sample_file(const SignatureLayout& layout, const MatchInput& input) {
+  const std::vector<ByteRange> places =
+      spread_over(input.old_data, kSamples, kSampleBytes, layout.block_bytes());
+  if (layout.blocks() == 0 || places.empty()) return SampleResult{};
+  // Blocks around each place.
+  std::vector<SampleWindow> windows;
+  const std::uint32_t share =
+      std::min(kSampleBlocks, layout.segment_blocks()) / static_cast<std::uint32_t>(places.size());
+  std::uint64_t least = 0;
+  for (const ByteRange& place : places) {
+    const std::uint64_t middle = (place.offset + place.length / 2) / layout.block_bytes();
+    const std::uint64_t first =
+        std::max(least, middle - std::min<std::uint64_t>(middle, share / 2));
+    const std::uint64_t end = std::min<std::uint64_t>(layout.blocks(), middle + share / 2);
+    if (first >= end) continue;
+    windows.push_back({static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(end - first)});
+    least = end;
+  }
+  return look_at(layout, places, windows, input);
+}
+
+Result<SampleResult> sample_file(const SignatureLayout& layout,
+                                 std::span<const SampleWindow> windows, const MatchInput& input) {
+  if (windows.empty()) return SampleResult{};
+  std::vector<ByteRange> places;
+  const auto each =
+      std::max<std::uint32_t>(1, kSamples / static_cast<std::uint32_t>(windows.size()));
+  for (const SampleWindow& window : windows) {
+    const std::uint32_t last = window.first_block + window.blocks - 1;
+    const std::uint64_t begin = layout.offset_of(window.first_block);
+    const ByteRange own{begin, layout.offset_of(last) + layout.length_of(last) - begin};
+    const std::vector<ByteRange> there = common(input.old_data, std::span(&own, 1));
+    const auto some = spread_over(there, each, kSampleBytes / 2, layout.block_bytes());
+    places.insert(places.end(), some.begin(), some.end());
+  }
+  return look_at(layout, places, windows, input);
 }
 
 }  // namespace p2p::rsync

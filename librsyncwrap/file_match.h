@@ -48,6 +48,11 @@ struct MatchInput {
   // Asked after every step of at most 1 MiB (in place) or Matcher::kStepBytes (rolling), and before
   // the first step of a window.
   std::function<MatchPace(const MatchProgress&)> pace;
+  // What was found so far, for who does not want to wait for the end; may be empty. In place: after
+  // each 64 MiB of the new file, `passed`, with what was found in them. Rolling: after each window
+  // of the old file, `passed`, with all that the blocks at hand have. What is found twice is the
+  // same.
+  std::function<void(MatchTier, ByteRange passed, std::vector<CopyRange> found)> on_found;
 };
 
 struct MatchOptions {
@@ -94,5 +99,16 @@ inline constexpr std::uint32_t kSampleBytes = 512 * 1024;
 inline constexpr std::uint32_t kSampleBlocks = 1u << 18;
 
 Result<SampleResult> sample_file(const SignatureLayout& layout, const MatchInput& input);
+
+// A run of blocks whose records are at hand.
+struct SampleWindow {
+  std::uint32_t first_block = 0;
+  std::uint32_t blocks = 0;
+};
+// The same for who has only these records (the rest of the signature is still on its way): looks at
+// kSamples / windows places in the old file around each window's own, of half as many bytes, and
+// for no other blocks than the windows'. A shift of more than half a window is not seen.
+Result<SampleResult> sample_file(const SignatureLayout& layout,
+                                 std::span<const SampleWindow> windows, const MatchInput& input);
 
 }  // namespace p2p::rsync

@@ -300,4 +300,71 @@ TEST_CASE("a sample tells related files from unrelated ones", "[librsync]") {
   CHECK(sample->stopped);
 }
 
+TEST_CASE("a sample can do with a few windows of the signature", "[librsync]") {
+  const Bytes base = delta_data::random_bytes(15, 24 * kMiB);
+  const Bytes signature = signature_of(base, 4096);
+  const SignatureLayout layout = layout_of(base.size(), 4096);
+  // 4 MiB of the file each, as chunks of a signature that arrive one by one.
+  const std::vector<SampleWindow> windows{{0, 1024}, {3000, 1024}};
+  const auto sample_of = [&](const Bytes& old_file) {
+    MatchInput input = input_of(old_file, signature);
+    const auto whole = input.read_signature;
+    input.read_signature = [&, whole](std::uint64_t offset, std::span<std::uint8_t> out) {
+      const std::uint64_t first = (offset - kHeaderBytes) / kRecordBytes;
+      const std::uint64_t end = first + out.size() / kRecordBytes;
+      CHECK(std::any_of(windows.begin(), windows.end(), [&](const SampleWindow& window) {
+        return first >= window.first_block && end <= window.first_block + window.blocks;
+      }));
+      return whole(offset, out);
+    };
+    const auto sample = sample_file(layout, windows, input);
+    REQUIRE(sample);
+    return *sample;
+  };
+  constexpr std::uint64_t kLooked = std::uint64_t{kSamples} * kSampleBytes / 2;
+
+  const SampleResult same = sample_of(base);
+  CHECK(same.old_bytes == kLooked);
+  CHECK(same.in_place_bytes == kLooked);
+  CHECK(same.rolled_bytes == kLooked);
+
+  Bytes shifted(5000, 1);
+  shifted.insert(shifted.end(), base.begin(), base.end());
+  const SampleResult moved = sample_of(shifted);
+  CHECK(moved.in_place_bytes == 0);
+  CHECK(moved.rolled_bytes > kLooked * 9 / 10);
+
+  const SampleResult other = sample_of(delta_data::random_bytes(16, 24 * kMiB));
+  CHECK(other.in_place_bytes == 0);
+  CHECK(other.rolled_bytes == 0);
+
+  // An old file that ends before the second window.
+  CHECK(sample_of(Bytes(base.begin(), base.begin() + 5 * kMiB)).old_bytes == kLooked / 2);
+}
+
+TEST_CASE("what a match finds is told on the way", "[librsync]") {
+  const Bytes base = delta_data::random_bytes(15, 70 * kMiB);
+  Bytes changed = base;
+  changed[40 * kMiB] ^= 1;  // in place
+  changed.insert(changed.begin() + 65 * kMiB, 10, 7);
+  const Bytes signature = signature_of(changed, 4096);
+  const SignatureLayout layout = layout_of(changed.size(), 4096);
+  MatchInput input = input_of(base, signature);
+  CopyMap told;
+  std::uint64_t passed_in_place = 0;
+  input.on_found = [&](MatchTier tier, ByteRange passed, std::vector<CopyRange> found) {
+    if (tier == MatchTier::in_place) {
+      CHECK(passed.offset == passed_in_place);
+      CHECK(passed.length <= 64 * kMiB);
+      passed_in_place = passed.end();
+    }
+    told.merge(std::move(found));
+  };
+  const std::vector<ByteRange> all{{0, changed.size()}};
+  const auto result = match_file(layout, all, input);
+  REQUIRE(result);
+  CHECK(passed_in_place == changed.size());
+  CHECK(told.ranges() == result->map.ranges());
+}
+
 }  // namespace p2p::rsync
