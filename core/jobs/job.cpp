@@ -83,6 +83,10 @@ void Job::on_report(NodeId node, const TaskReport& report, WallTime now) {
   if (report.bytes_total > 0) task.bytes_total = report.bytes_total;
   task.bytes_sent = std::max(task.bytes_sent, report.bytes_sent);
   task.bytes_received = std::max(task.bytes_received, report.bytes_received);
+  task.bytes_copied = std::max(task.bytes_copied, report.bytes_copied);
+  task.bytes_already = std::max(task.bytes_already, report.bytes_already);
+  task.bytes_written = std::max(task.bytes_written, report.bytes_written);
+  if (!report.basis.empty()) task.basis = report.basis;
   if (!report.path.empty()) task.path = report.path;
   task.durable = report.durable;
   task.detail = report.detail;

@@ -26,6 +26,10 @@ struct TaskStatus {
   std::uint64_t bytes_total = 0;
   std::uint64_t bytes_sent = 0;
   std::uint64_t bytes_received = 0;
+  std::uint64_t bytes_copied = 0;   // from an old file on the node
+  std::uint64_t bytes_already = 0;  // there before the task began
+  std::uint64_t bytes_written = 0;
+  std::string basis;  // the old file and how it was used, or why there was none
   std::string path;
   bool durable = false;
   WallTime started{};   // first offer
@@ -40,6 +44,10 @@ struct TaskReport {
   std::uint64_t bytes_total = 0;
   std::uint64_t bytes_sent = 0;
   std::uint64_t bytes_received = 0;
+  std::uint64_t bytes_copied = 0;
+  std::uint64_t bytes_already = 0;
+  std::uint64_t bytes_written = 0;
+  std::string basis;
   std::string path;
   bool durable = false;
 };

@@ -198,4 +198,34 @@ Status check_readable(std::string_view path, std::span<const std::string> shares
                                  "): start p2pd with --share to publish from elsewhere"};
 }
 
+std::string normal_path(std::string_view absolute) {
+  std::string path;
+  for (const std::string_view component : components_of(absolute)) {
+    path += '/';
+    path += component;
+  }
+  return path;
+}
+
+std::string absolute_path(const ResolvedDestination& resolved, std::span<const std::string> roots) {
+  return normal_path(roots[resolved.root_index] + "/" + resolved.relative_path);
+}
+
+Result<std::string> resolve_basis(std::string_view basis, std::span<const std::string> shares,
+                                  std::span<const std::string> roots, std::string_view node_name,
+                                  std::string_view source_base_name) {
+  if (!basis.starts_with('/')) {
+    auto resolved = resolve_destination(basis, roots, node_name, source_base_name);
+    if (!resolved) return resolved.error();
+    return absolute_path(*resolved, roots);
+  }
+  Result<std::string> path = replace_placeholders(basis, node_name);
+  if (!path) return path.error();
+  if (path->ends_with('/')) *path += source_base_name;
+  if (Status readable = check_readable(*path, shares, roots, node_name); !readable) {
+    return readable.error();
+  }
+  return normal_path(*path);
+}
+
 }  // namespace p2p

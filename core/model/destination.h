@@ -22,8 +22,8 @@ inline constexpr std::string_view kReservedPrefix = ".p2pd-";
 // Repeated slashes and a trailing one are allowed.
 Status check_source_path(std::string_view path);
 
-// Also below one of the folders that the node may read: its shares, and its roots. denied, with both
-// lists, when not. A comparison of texts: the node itself knows its links and asks again.
+// Also below one of the folders that the node may read: its shares, and its roots. denied, with
+// both lists, when not. A comparison of texts: the node itself knows its links and asks again.
 Status check_readable(std::string_view path, std::span<const std::string> shares,
                       std::span<const std::string> roots, std::string_view node_name);
 
@@ -45,5 +45,16 @@ Result<ResolvedDestination> resolve_destination(std::string_view dest,
                                                 std::span<const std::string> roots,
                                                 std::string_view node_name,
                                                 std::string_view source_base_name);
+
+// Where that is: absolute, without repeated slashes.
+std::string absolute_path(const ResolvedDestination& resolved, std::span<const std::string> roots);
+// Repeated slashes and a trailing one taken out, so that texts of one path are equal.
+std::string normal_path(std::string_view absolute);
+
+// The absolute path of an old file on the node, written as a destination is: a relative one lies
+// below the first root, an absolute one below any folder that the node may read.
+Result<std::string> resolve_basis(std::string_view basis, std::span<const std::string> shares,
+                                  std::span<const std::string> roots, std::string_view node_name,
+                                  std::string_view source_base_name);
 
 }  // namespace p2p

@@ -160,5 +160,34 @@ TEST_CASE("A node reads below its shares and its roots, and nowhere else", "[cor
         "start p2pd with --share to publish from elsewhere");
 }
 
+TEST_CASE("An old file is named as a destination is, and may lie in a share", "[core][model]") {
+  const std::vector<std::string> shares{"/data"};
+  const std::vector<std::string> roots{"/srv//a/", "/srv"};
+  const auto basis = [&](std::string_view text) {
+    const auto path = resolve_basis(text, shares, roots, "web1", "base.img");
+    return path ? *path : std::string(to_string(path.error().code));
+  };
+  CHECK(basis("old/{node}.img") == "/srv/a/old/web1.img");
+  CHECK(basis("/srv//old/{node}.img") == "/srv/old/web1.img");
+  CHECK(basis("/data/") == "/data/base.img");
+  CHECK(basis("/data/x") == "/data/x");
+  CHECK(basis("/etc/passwd") == "denied");
+  CHECK(basis("/data/../etc/passwd") == "invalid_argument");
+  CHECK(basis("{rack}.img") == "invalid_argument");
+  CHECK(basis("") == "invalid_argument");
+}
+
+TEST_CASE("A resolved destination has one text, however its root was written", "[core][model]") {
+  const std::vector<std::string> roots{"/srv//a/", "/"};
+  const auto path = [&](std::string_view text) {
+    const auto resolved = resolve_destination(text, roots, "web1", "base.img");
+    return resolved ? absolute_path(*resolved, roots) : std::string();
+  };
+  CHECK(path("x//y") == "/srv/a/x/y");
+  CHECK(path("/srv/a/x/y") == "/srv/a/x/y");
+  CHECK(path("/etc/x") == "/etc/x");
+  CHECK(normal_path("//srv/a//x/") == "/srv/a/x");
+}
+
 }  // namespace
 }  // namespace p2p
