@@ -46,7 +46,10 @@ Result<Catalogue> Catalogue::load(StateStore& store, std::string folder) {
       return false;
     }
     catalogue.sequence_ = std::max(catalogue.sequence_, record.sequence());
-    catalogue.names_[record.domain() + "/" + record.name()][record.version()] = std::move(record);
+    proto::FileRecord& file =
+        catalogue.names_[record.domain() + "/" + record.name()][record.version()];
+    file = std::move(record);
+    catalogue.note_name(file);
     return true;
   });
   if (!files) return files.error();
@@ -108,7 +111,9 @@ void Catalogue::publish(const FileName& name, const proto::ContentRecord& conten
   file.set_sequence(++sequence_);
   add_content(content, batch);
   batch.put(file_key(file), file.SerializeAsString());
-  names_[plain_name(name)][file.version()] = std::move(file);
+  proto::FileRecord& kept = names_[plain_name(name)][file.version()];
+  kept = std::move(file);
+  note_name(kept);
   release(name);
 }
 
@@ -153,6 +158,11 @@ void Catalogue::set_withdrawn(const ContentId& id, const std::string& why, State
   }
 }
 
+// Records stay where they are for as long as this lives.
+void Catalogue::note_name(const proto::FileRecord& file) {
+  if (const auto id = ContentId::from_raw(file.content_id())) names_of_[*id].push_back(&file);
+}
+
 const proto::FileRecord* Catalogue::find(const FileName& name) const {
   const auto found = names_.find(plain_name(name));
   if (found == names_.end() || found->second.empty()) return nullptr;
@@ -181,14 +191,23 @@ bool Catalogue::is_latest(const proto::FileRecord& file) const {
 }
 
 const proto::FileRecord* Catalogue::name_of(const ContentId& id) const {
-  const proto::FileRecord* newest = nullptr;
-  for (const auto& [name, versions] : names_) {
-    for (const auto& [version, file] : versions) {
-      if (file.content_id() != id.digest.view()) continue;
-      if (newest == nullptr || file.sequence() > newest->sequence()) newest = &file;
-    }
+  const auto found = names_of_.find(id);
+  if (found == names_of_.end()) return nullptr;
+  return *std::max_element(found->second.begin(), found->second.end(),
+                           [](auto* a, auto* b) { return a->sequence() < b->sequence(); });
+}
+
+std::vector<const proto::FileRecord*> Catalogue::versions_of(const std::string& domain,
+                                                             const std::string& name) const {
+  std::vector<const proto::FileRecord*> list;
+  const auto found = names_.find(domain + "/" + name);
+  if (found == names_.end()) return list;
+  for (const auto& [version, file] : found->second) {
+    if (file.withdrawn().empty()) list.push_back(&file);
   }
-  return newest;
+  std::sort(list.begin(), list.end(),
+            [](auto* a, auto* b) { return a->sequence() > b->sequence(); });
+  return list;
 }
 
 std::vector<const proto::FileRecord*> Catalogue::files() const {

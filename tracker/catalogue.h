@@ -45,6 +45,9 @@ class Catalogue {
   bool is_latest(const proto::FileRecord& file) const;
   // The newest name of a content; nothing when it has none.
   const proto::FileRecord* name_of(const ContentId& id) const;
+  // Those of a name that are not withdrawn, the newest first.
+  std::vector<const proto::FileRecord*> versions_of(const std::string& domain,
+                                                    const std::string& name) const;
   std::vector<const proto::FileRecord*> files() const;
   static Error unknown_file(const std::string& name);
 
@@ -56,11 +59,14 @@ class Catalogue {
  private:
   using Versions = std::map<std::string, proto::FileRecord>;  // by version
 
+  void note_name(const proto::FileRecord& file);
   void set_withdrawn(const ContentId& id, const std::string& why, StateBatch& batch);
   std::string manifest_path(const ContentId& id, std::string_view suffix) const;
 
   std::string folder_;
   std::map<std::string, Versions> names_;  // by "domain/name"
+  // Names of a content: for each task that is offered somebody asks for some.
+  std::map<ContentId, std::vector<const proto::FileRecord*>> names_of_;
   std::map<std::string, std::vector<std::string>> reserved_;
   std::map<ContentId, proto::ContentRecord> contents_;
   std::uint64_t sequence_ = 0;

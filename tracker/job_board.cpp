@@ -33,6 +33,10 @@ TaskReport report_from(const proto::TaskUpdate& update) {
   report.bytes_total = update.bytes_total();
   report.bytes_sent = update.bytes_sent();
   report.bytes_received = update.bytes_received();
+  report.bytes_copied = update.bytes_copied();
+  report.bytes_already = update.bytes_already();
+  report.bytes_written = update.bytes_written();
+  report.basis = printable(update.basis(), kMaxDetailBytes);
   report.path = utf8_prefix(update.path(), kMaxPathBytes);
   report.durable = update.durable();
   return report;
@@ -41,11 +45,13 @@ TaskReport report_from(const proto::TaskUpdate& update) {
 }  // namespace
 
 JobBoard::JobBoard(boost::asio::io_context& loop, Registry& registry, Catalogue& catalogue,
-                   TicketOffice& tickets, Journal& journal, DiskPool& disk, Agents& agents, Rng rng,
-                   const SourceLossRules& loss_rules, const BoardLimits& limits)
+                   Hints& hints, TicketOffice& tickets, Journal& journal, DiskPool& disk,
+                   Agents& agents, Rng rng, const SourceLossRules& loss_rules,
+                   const BoardLimits& limits)
     : loop_(loop),
       registry_(registry),
       catalogue_(catalogue),
+      hints_(hints),
       tickets_(tickets),
       journal_(journal),
       disk_(disk),
@@ -160,7 +166,7 @@ void JobBoard::begin(BoardJob& job, WallTime now) {
     perform(job, now);
     return;
   }
-  begin_targets(job, now);
+  if (!ask_for_hints(job, now)) begin_targets(job, now);
 }
 
 void JobBoard::begin_targets(BoardJob& job, WallTime now) {
@@ -220,6 +226,8 @@ void JobBoard::on_agent_offline(NodeId node, WallTime now) {
   for (auto& [content, lost] : lost_) lost.rule.on_receiver_away(node);
   announced_.erase(node);
   std::erase_if(bodies_, [&](const auto& entry) { return entry.first.first == node; });
+  std::erase_if(waiting_hints_, [&](const auto& entry) { return entry.first.first == node; });
+  held_paths_.erase(node);
   std::vector<ContentId> fewer;
   for (const auto& [content, seeds] : seeds_told_) {
     if (std::find(seeds.begin(), seeds.end(), node) != seeds.end()) fewer.push_back(content);
@@ -231,6 +239,10 @@ void JobBoard::on_agent_offline(NodeId node, WallTime now) {
     if (job.targets) job.targets->on_node_offline(node, now);
     job.lacking.erase(node);
     job.changed = true;
+    // Nobody waits for hints.
+    if (!job.hinting || job.hinting->maker != node) continue;
+    job.source->on_node_lost(node, "the node went away", now);
+    perform(job, now);
   }
 }
 
@@ -250,7 +262,9 @@ void JobBoard::on_task_update(NodeId node, const proto::TaskUpdate& update, Wall
   note_lacking(job, node, update);
   job.changed = true;
   if (job.record.state() == kPreparing && job.source && job.source->index_of(node)) {
-    if (report.state == TaskState::succeeded) {
+    if (report.state == TaskState::succeeded && job.hinting) {
+      take_hints(job, node, update, now);
+    } else if (report.state == TaskState::succeeded) {
       take_published(job, node, update);
     } else {
       job.source->on_report(node, report, now);
@@ -286,41 +300,6 @@ void JobBoard::meter(BoardJob& job, NodeId node, std::uint64_t bytes, Time now) 
 void JobBoard::perform(BoardJob& job, WallTime now) {
   if (job.source) perform_source(job, now);
   if (job.targets) perform_targets(job, now);
-}
-
-void JobBoard::perform_source(BoardJob& job, WallTime now) {
-  for (const Job::Effect& effect : job.source->take_effects()) {
-    job.changed = true;
-    if (const auto* offer = std::get_if<Job::Offer>(&effect)) {
-      proto::TrackerMessage message;
-      message.mutable_publish()->set_job(job.record.number());
-      const std::string& source = job.record.source();
-      message.mutable_publish()->set_path(source.substr(source.find(":/") + 1));
-      agents_.send(offer->node, message);
-    } else if (const auto* withdraw = std::get_if<Job::Withdraw>(&effect)) {
-      proto::TrackerMessage message;
-      message.mutable_cancel()->set_job(job.record.number());
-      agents_.send(withdraw->node, message);
-    } else if (std::holds_alternative<Job::Finished>(effect)) {
-      const TaskStatus& task = job.source->tasks().front();
-      if (job.record.kind() == "publish") {
-        finish(job, now);
-      } else if (task.state == TaskState::succeeded) {
-        job.record.set_state(kRunning);
-        StateBatch batch;
-        put_job(job.record, batch);
-        journal_.commit(std::move(batch), [this, id = JobId{job.record.number()}](const Status&) {
-          const auto found = jobs_.find(id);
-          if (found != jobs_.end() && !found->second.finished()) {
-            begin_targets(found->second, wall_now());
-          }
-        });
-      } else if (!job.record.cancelled()) {
-        job.record.set_detail("the source could not be published: " + task.detail);
-        job.targets->on_impossible(job.record.detail(), now);
-      }
-    }
-  }
 }
 
 void JobBoard::perform_targets(BoardJob& job, WallTime now) {

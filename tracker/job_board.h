@@ -14,6 +14,7 @@
 
 #include "core/base/rng.h"
 #include "core/jobs/job.h"
+#include "core/swarm/hint_choice.h"
 #include "core/swarm/source_loss.h"
 #include "core/swarm/swarm.h"
 #include "io/disk/disk_pool.h"
@@ -22,6 +23,7 @@
 #include "proto/control.pb.h"
 #include "proto/records.pb.h"
 #include "tracker/catalogue.h"
+#include "tracker/hints.h"
 #include "tracker/job_records.h"
 #include "tracker/journal.h"
 #include "tracker/registry.h"
@@ -36,9 +38,14 @@ struct BoardJob {
   std::optional<Job> source;
   // The targets of a push. Told nothing before the content is known.
   std::optional<Job> targets;
-  std::optional<FileName> reserved;  // name that this job will publish
-  bool stored = false;               // job and targets: agents may hear of it
-  bool storing = false;              // the manifest is on its way to the disk
+  // Hints that `source` makes for a content that is known already. Not stored: after a restart the
+  // job goes on without them.
+  std::optional<HintWish> hinting;
+  std::string hinting_path;                     // where the maker has the content
+  std::optional<std::vector<ContentId>> older;  // versions before, the newest first; once asked for
+  std::optional<FileName> reserved;             // name that this job will publish
+  bool stored = false;                          // job and targets: agents may hear of it
+  bool storing = false;                         // the manifest is on its way to the disk
 
   struct Meter {  // a task's rate, from its reports
     std::uint64_t bytes = 0;
@@ -80,7 +87,7 @@ class JobBoard {
     ~Agents() = default;
   };
 
-  JobBoard(boost::asio::io_context& loop, Registry& registry, Catalogue& catalogue,
+  JobBoard(boost::asio::io_context& loop, Registry& registry, Catalogue& catalogue, Hints& hints,
            TicketOffice& tickets, Journal& journal, DiskPool& disk, Agents& agents, Rng rng,
            const SourceLossRules& loss_rules = {}, const BoardLimits& limits = {});
 
@@ -100,6 +107,8 @@ class JobBoard {
   void on_task_update(NodeId node, const proto::TaskUpdate& update, WallTime now);
   void on_body_piece(NodeId node, const proto::BodyPiece& piece);
   void on_holdings(NodeId node, const proto::Holdings& holdings);
+  void on_hint_made(NodeId node, const proto::HintMade& made, WallTime now);
+  void on_hint_blame(NodeId node, const proto::HintBlame& blame);
   // The agent is told; swarms that it enters from now on know.
   void on_labels_changed(const NodeEntry& node);
   void on_upload(NodeId node, const proto::UploadReport& report);
@@ -129,6 +138,7 @@ class JobBoard {
   Status plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now);
   Status plan_publish(const std::string& node, const std::string& path, const std::string& name,
                       Plan& plan, WallTime now);
+  Status plan_base(const proto::PublishSpec& spec, Plan& plan) const;
   void begin(BoardJob& job, WallTime now);
   void begin_targets(BoardJob& job, WallTime now);
   void perform(BoardJob& job, WallTime now);
@@ -140,6 +150,22 @@ class JobBoard {
   void add_peers(const BoardJob& job, NodeId node, std::vector<Swarm::Member> members,
                  google::protobuf::RepeatedPtrField<proto::PeerAddress>* out) const;
   void take_published(BoardJob& job, NodeId node, const proto::TaskUpdate& update);
+  bool ask_for_hints(BoardJob& job, WallTime now);
+  void take_hints(BoardJob& job, NodeId node, const proto::TaskUpdate& update, WallTime now);
+  void on_hints_over(BoardJob& job, WallTime now);
+  proto::PublishTask publish_task(BoardJob& job);
+  std::vector<HintFacts::Maker> hint_makers(const BoardJob& job, const HintFacts& facts) const;
+  HintFacts hint_facts(BoardJob& job) const;
+  void add_hints(BoardJob& job, const NodeEntry& node, proto::PushTask& push,
+                 std::vector<Swarm::Member>& members);
+  const std::vector<ContentId>& older_of(BoardJob& job) const;
+  std::vector<ContentId> held_before(BoardJob& job, const NodeEntry& node) const;
+  std::vector<ContentId> held_at(NodeId node, const std::string& path) const;
+  void note_held(NodeId node, const ContentId& content, const Holder& holder);
+  bool is_publishing(NodeId node) const;
+  bool takes_part(NodeId node, const ContentId& content) const;
+  void keep_hint(NodeId node, const proto::HintMade& made, WallTime now, StateBatch& batch);
+  void keep_waiting_hints(NodeId node, const ContentId& content, WallTime now, StateBatch& batch);
   void on_manifest_stored(JobId id, NodeId node, TaskReport report, proto::ContentRecord content,
                           Status stored);
   void finish(BoardJob& job, WallTime now);
@@ -176,6 +202,7 @@ class JobBoard {
   boost::asio::io_context& loop_;
   Registry& registry_;
   Catalogue& catalogue_;
+  Hints& hints_;
   TicketOffice& tickets_;
   Journal& journal_;
   DiskPool& disk_;
@@ -200,6 +227,12 @@ class JobBoard {
   Time started_ = monotonic_now();
   WallTime loaded_{};
   std::map<std::pair<NodeId, ContentId>, std::string> bodies_;  // arriving in pieces
+  // Hints of contents that are being published: whose manifests are not here yet.
+  std::map<std::pair<NodeId, ContentId>, std::vector<proto::HintMade>> waiting_hints_;
+  // New and old content (signatures: twice the new one) that a hint was asked for, and none came.
+  std::set<std::pair<ContentId, ContentId>> hints_in_vain_;
+  // What lies where, as nodes said; a node that has since said otherwise is found in swarms_.
+  std::map<NodeId, std::map<std::string, std::set<ContentId>>> held_paths_;
   struct Upload {
     std::uint64_t last_report = 0;
     std::uint64_t total = 0;

@@ -45,6 +45,25 @@ Status JobBoard::plan_publish(const std::string& node_name, const std::string& p
   return {};
 }
 
+// The version that a recipe is made from has to exist; whether the node holds it shows there.
+Status JobBoard::plan_base(const proto::PublishSpec& spec, Plan& plan) const {
+  plan.job.record.set_no_delta(spec.no_delta());
+  if (spec.base().empty()) return {};
+  if (spec.no_delta()) {
+    return Error{Errc::invalid_argument,
+                 "a base, and no recipe to be made: leave out one of the two"};
+  }
+  auto name = parse_file_name(spec.base());
+  if (!name) return name.error();
+  const proto::FileRecord* file = catalogue_.find(*name);
+  if (file == nullptr) return Catalogue::unknown_file(name->str());
+  plan.job.record.set_base(file->domain() + "/" + file->name() + "@" + file->version());
+  if (!file->withdrawn().empty()) {
+    return Error{Errc::unavailable, plan.job.record.base() + " was " + file->withdrawn()};
+  }
+  return {};
+}
+
 Status JobBoard::plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now) {
   auto& record = plan.job.record;
   auto source = parse_source(spec.source());
@@ -60,6 +79,13 @@ Status JobBoard::plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now
   record.set_path(spec.path());
   record.set_limit_bytes_per_second(spec.limit_bytes_per_second());
   record.set_allocate(spec.allocate());
+  record.set_basis(spec.basis());
+  record.set_no_delta(spec.no_delta());
+  record.set_no_reflink(spec.no_reflink());
+  if (spec.no_delta() && !spec.basis().empty()) {
+    return Error{Errc::invalid_argument,
+                 "a basis, and old files not to be looked at: leave out one of the two"};
+  }
   record.set_target_count(static_cast<std::uint32_t>(targets->size()));
   const std::uint64_t ttl =
       spec.offline_ttl_seconds() == 0 ? kDefaultOfflineTtl : spec.offline_ttl_seconds();
@@ -109,6 +135,11 @@ Status JobBoard::plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now
     if (node->last_seen != WallTime{}) {
       auto resolved = resolve_destination(spec.path(), node->roots, node->record.name(), base_name);
       if (!resolved) return resolved.error();
+      if (!spec.basis().empty()) {
+        auto basis =
+            resolve_basis(spec.basis(), node->shares, node->roots, node->record.name(), base_name);
+        if (!basis) return basis.error().within("the basis");
+      }
     }
     TaskStatus task;
     task.node = id;
@@ -135,6 +166,7 @@ Result<JobBoard::Plan> JobBoard::plan(const proto::CreateJobRequest& request, Wa
                    "publish: a name is missing: give one such as images/base (--name)"};
     }
     const auto& spec = request.publish();
+    if (Status planned = plan_base(spec, plan); !planned) return planned.error();
     if (Status planned = plan_publish(spec.node(), spec.path(), spec.name(), plan, now); !planned) {
       return planned.error();
     }

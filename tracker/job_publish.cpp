@@ -1,4 +1,4 @@
-// The part of the board that takes what a publishing node has hashed.
+// The part of the board that has files hashed, and takes what a publishing node says.
 #include <algorithm>
 #include <boost/asio/post.hpp>
 
@@ -38,6 +38,43 @@ Result<proto::ContentRecord> describe(const ContentId& id, const std::string& ro
 }
 
 }  // namespace
+
+void JobBoard::perform_source(BoardJob& job, WallTime now) {
+  for (const Job::Effect& effect : job.source->take_effects()) {
+    job.changed = true;
+    if (const auto* offer = std::get_if<Job::Offer>(&effect)) {
+      proto::TrackerMessage message;
+      *message.mutable_publish() = publish_task(job);
+      agents_.send(offer->node, message);
+    } else if (const auto* withdraw = std::get_if<Job::Withdraw>(&effect)) {
+      proto::TrackerMessage message;
+      message.mutable_cancel()->set_job(job.record.number());
+      agents_.send(withdraw->node, message);
+    } else if (std::holds_alternative<Job::Finished>(effect)) {
+      if (job.hinting) {
+        on_hints_over(job, now);
+        continue;
+      }
+      const TaskStatus& task = job.source->tasks().front();
+      if (job.record.kind() == "publish") {
+        finish(job, now);
+      } else if (task.state == TaskState::succeeded) {
+        job.record.set_state(kRunning);
+        StateBatch batch;
+        put_job(job.record, batch);
+        journal_.commit(std::move(batch), [this, id = JobId{job.record.number()}](const Status&) {
+          const auto found = jobs_.find(id);
+          if (found != jobs_.end() && !found->second.finished()) {
+            begin_targets(found->second, wall_now());
+          }
+        });
+      } else if (!job.record.cancelled()) {
+        job.record.set_detail("the source could not be published: " + task.detail);
+        job.targets->on_impossible(job.record.detail(), now);
+      }
+    }
+  }
+}
 
 void JobBoard::on_body_piece(NodeId node, const proto::BodyPiece& piece) {
   const auto content = ContentId::from_raw(piece.content_id());
@@ -117,9 +154,12 @@ void JobBoard::on_manifest_stored(JobId id, NodeId node, TaskReport report,
   put_job(job.record, batch);
   // The node said that it holds it before anybody here knew the content.
   const ContentId content_id = content_of(job);
+  keep_waiting_hints(node, content_id, now, batch);
   const NodeEntry* holder = registry_.find(node);
   if (holder != nullptr && holder->online) {
-    swarms_[content_id].on_holder(node, {true, content.total_bytes(), report.path});
+    const Holder whole{true, content.total_bytes(), report.path};
+    swarms_[content_id].on_holder(node, whole);
+    note_held(node, content_id, whole);
     on_whole_holder(node, content_id);
   }
   journal_.commit(std::move(batch), [this, id, node, report](const Status& durable) {

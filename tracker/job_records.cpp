@@ -42,6 +42,11 @@ proto::TaskPage::Task stored_form(const TaskStatus& task, std::size_t detail_kep
   stored.set_bytes_sent(task.bytes_sent);
   stored.set_bytes_received(task.bytes_received);
   stored.set_durable(task.durable);
+  stored.set_bytes_copied(task.bytes_copied);
+  stored.set_bytes_already(task.bytes_already);
+  stored.set_bytes_written(task.bytes_written);
+  const std::string basis = printable(task.basis, detail_kept);
+  stored.set_basis(std::string(utf8_prefix(basis, detail_kept)));
   return stored;
 }
 
@@ -61,6 +66,10 @@ std::optional<TaskStatus> task_from(const proto::TaskPage::Task& stored) {
   task.bytes_sent = stored.bytes_sent();
   task.bytes_received = stored.bytes_received();
   task.durable = stored.durable();
+  task.bytes_copied = stored.bytes_copied();
+  task.bytes_already = stored.bytes_already();
+  task.bytes_written = stored.bytes_written();
+  task.basis = stored.basis();
   return task;
 }
 

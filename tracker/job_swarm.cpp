@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/model/place.h"
 #include "core/base/text.h"
 #include "core/model/destination.h"
+#include "core/model/place.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
 #include "tracker/job_board.h"
@@ -40,7 +40,8 @@ void JobBoard::offer_push(BoardJob& job, const Job::Offer& offer) {
   push.set_ticket(*std::move(ticket));
   push.set_rate_bytes_per_second(offer.bytes_per_second);
   push.set_allocate(job.record.allocate());
-  const auto members = swarms_[content].handout(offer.node, HandoutRules{}, rng_);
+  auto members = swarms_[content].handout(offer.node, HandoutRules{}, rng_);
+  if (const NodeEntry* node = registry_.find(offer.node)) add_hints(job, *node, push, members);
   add_peers(job, offer.node, members, push.mutable_peers());
   agents_.send(offer.node, message);
 }
@@ -129,6 +130,7 @@ void JobBoard::add_peers(const BoardJob&, NodeId node, std::vector<Swarm::Member
 void JobBoard::on_holdings(NodeId node, const proto::Holdings& holdings) {
   // What it held before counts as away until it has said everything.
   if (holdings.first()) {
+    held_paths_.erase(node);
     for (auto& [content, swarm] : swarms_) swarm.on_node_offline(node);
   }
   for (const proto::Holding& holding : holdings.holdings()) {
@@ -149,7 +151,9 @@ void JobBoard::on_holdings(NodeId node, const proto::Holdings& holdings) {
     // Enough is enough: ten thousand nodes that land must not tell each other, one by one.
     const bool plenty = swarm.seeds() >= HandoutRules{}.seeds;
     stand(swarm, node);
-    swarm.on_holder(node, {holding.complete(), holding.bytes(), holding.path()});
+    const Holder holder{holding.complete(), holding.bytes(), holding.path()};
+    swarm.on_holder(node, holder);
+    note_held(node, *content, holder);
     if (holding.complete()) on_whole_holder(node, *content);
     if (news && is_wanted(*content)) tell_seeds(*content, node);
     if (!news || plenty) continue;

@@ -41,10 +41,13 @@ Result<std::unique_ptr<Tracker>> Tracker::open(const TrackerSettings& settings) 
   if (!registry) return registry.error();
   auto catalogue = Catalogue::load(**store, settings.data + "/manifests");
   if (!catalogue) return catalogue.error();
+  auto hints = Hints::load(**store);
+  if (!hints) return hints.error();
   auto signer = StatementSigner::make(*credentials);
   if (!signer) return signer.error();
   Loaded loaded{std::move(*cluster), std::move(*credentials), std::move(*signer),
-                std::move(*store),   std::move(*registry),    std::move(*catalogue)};
+                std::move(*store),   std::move(*registry),    std::move(*catalogue),
+                std::move(*hints)};
   std::unique_ptr<Tracker> tracker(new Tracker(settings, std::move(loaded)));
   if (const Status started = tracker->start(); !started) return started.error();
   return tracker;
@@ -56,11 +59,13 @@ Tracker::Tracker(const TrackerSettings& settings, Loaded loaded)
       store_(std::move(loaded.store)),
       registry_(std::move(loaded.registry)),
       catalogue_(std::move(loaded.catalogue)),
+      hints_(std::move(loaded.hints)),
       journal_(loop_, *store_),
       disk_(2, 1000, "disk"),
       enrolment_(std::move(loaded.cluster), registry_, journal_),
       tickets_(loaded.signer, enrolment_.cluster().id, registry_),
-      board_(loop_, registry_, catalogue_, tickets_, journal_, disk_, *this, Rng(random_seed())),
+      board_(loop_, registry_, catalogue_, hints_, tickets_, journal_, disk_, *this,
+             Rng(random_seed())),
       removal_(std::move(loaded.signer), enrolment_.cluster().id, registry_, board_, journal_,
                *this),
       api_(registry_, catalogue_, enrolment_, removal_, journal_, disk_, loop_, board_),
@@ -297,7 +302,11 @@ void Tracker::on_session_message(AgentSession& session, const proto::AgentMessag
       break;
     }
     case Kind::kHint:
+      board_.on_hint_made(id, message.hint(), now);
+      break;
     case Kind::kBlame:
+      board_.on_hint_blame(id, message.blame());
+      break;
     case Kind::kJoin:
     case Kind::KIND_NOT_SET:
       break;

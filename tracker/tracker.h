@@ -21,6 +21,7 @@
 #include "tracker/api.h"
 #include "tracker/catalogue.h"
 #include "tracker/enrolment.h"
+#include "tracker/hints.h"
 #include "tracker/job_board.h"
 #include "tracker/journal.h"
 #include "tracker/registry.h"
@@ -56,6 +57,7 @@ class Tracker final : private AgentSession::Owner,
     std::unique_ptr<StateStore> store;
     Registry registry;
     Catalogue catalogue;
+    Hints hints;
   };
 
   Tracker(const TrackerSettings& settings, Loaded loaded);
@@ -83,6 +85,7 @@ class Tracker final : private AgentSession::Owner,
   std::unique_ptr<StateStore> store_;
   Registry registry_;
   Catalogue catalogue_;
+  Hints hints_;
   Journal journal_;
   DiskPool disk_;
   Enrolment enrolment_;

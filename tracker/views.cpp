@@ -37,6 +37,10 @@ proto::Task task_view(const TaskStatus& task, const BoardJob& job, const Registr
   view.set_durable(task.durable);
   view.set_bytes_sent(task.bytes_sent);
   view.set_bytes_received(task.bytes_received);
+  view.set_bytes_copied(task.bytes_copied);
+  view.set_bytes_already(task.bytes_already);
+  view.set_bytes_written(task.bytes_written);
+  view.set_basis(task.basis);
   return view;
 }
 
@@ -59,6 +63,8 @@ void set_spec(const BoardJob& job, const Registry& registry, proto::Job& view) {
     publish.set_node(node ? registry.name_of(*node) : record.publish_node());
     publish.set_path(record.source().substr(record.source().find(":/") + 1));
     publish.set_name(record.name());
+    publish.set_base(record.base());
+    publish.set_no_delta(record.no_delta());
     return;
   }
   auto& push = *view.mutable_push();
@@ -67,6 +73,10 @@ void set_spec(const BoardJob& job, const Registry& registry, proto::Job& view) {
   push.set_path(record.path());
   push.set_limit_bytes_per_second(record.limit_bytes_per_second());
   push.set_offline_ttl_seconds(record.offline_ttl_seconds());
+  push.set_allocate(record.allocate());
+  push.set_basis(record.basis());
+  push.set_no_delta(record.no_delta());
+  push.set_no_reflink(record.no_reflink());
 }
 
 }  // namespace

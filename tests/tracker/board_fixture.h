@@ -163,12 +163,14 @@ struct Process {
       boost::asio::make_work_guard(io);
   Registry registry = must(Registry::load(disk.store));
   Catalogue catalogue = must(Catalogue::load(disk.store, disk.folder / "manifests"));
+  Hints hints = must(Hints::load(disk.store));
   Journal journal{io, disk.store};
   DiskPool pool{1, 100};
   FakeAgents agents{disk.store};
   TicketOffice tickets{TrackerIdentity::get().signer(), TrackerIdentity::get().cluster.id,
                        registry};
-  JobBoard board{io, registry, catalogue, tickets, journal, pool, agents, Rng(1), loss_rules, limits};
+  JobBoard board{io,   registry, catalogue, hints,      tickets, journal,
+                 pool, agents,   Rng(1),    loss_rules, limits};
   WallTime now = wall_now();
 
   explicit Process(Disk& disk_value, const SourceLossRules& loss_rules_value = {},
