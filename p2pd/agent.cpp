@@ -58,10 +58,15 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentSettings& settings,
   if (!holdings) return holdings.error();
   auto verifier = StatementVerifier::make(credentials->bundle_pem, node->cluster_id);
   if (!verifier) return verifier.error();
+  auto hints = HintStore::open(settings.data + "/hints");
+  if (!hints) return hints.error();
+  auto stored = hints->load();
+  if (!stored) return stored.error();
   Loaded loaded{std::move(*node),        *id,
                 std::move(*credentials), std::move(*verifier),
                 std::move(privileged),   std::move(store->store),
-                std::move(*contents),    std::move(*holdings),
+                std::move(*contents),    std::move(*hints),
+                std::move(*stored),      std::move(*holdings),
                 store->search_roots};
   std::unique_ptr<Agent> agent(new Agent(settings, std::move(loaded)));
   if (const Status started = agent->start(); !started) return started.error();
@@ -78,6 +83,7 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded)
       privileged_(std::move(loaded.privileged)),
       store_(std::move(loaded.store)),
       contents_(std::move(loaded.contents)),
+      hints_(std::move(loaded.hints)),
       parts_(*store_),
       verifier_(std::move(loaded.verifier)),
       admission_(verifier_),
@@ -89,7 +95,7 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded)
       renewal_(agent_credentials_folder(settings.data)),
       node_name_(node_.name) {
   const PartTools part{*privileged_, parts_, FileCalls::system()};
-  const TransferParts parts{id_, control_, disk_, mesh_, admission_, contents_, part};
+  const TransferParts parts{id_, control_, disk_, mesh_, admission_, contents_, hints_, part};
   Transfers::Owner& owner = *this;
   transfers_ = std::make_unique<Transfers>(parts, uploads_, owner, rng_.split());
   orphans_ = std::make_unique<Orphans>(control_, disk_, part, id_, [this](JobId job) {
@@ -100,6 +106,9 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded)
     send_task(update);
   });
   sort_holdings(std::move(loaded.holdings));
+  for (const StoredHint& hint : loaded.stored_hints) {
+    uploads_.share({hint.id, /*body=*/true}, hint.source, nullptr);
+  }
   find_orphans(loaded.search_roots);
   if (const Status known = removed_.load(settings.deny_list_file(), wall_now()); !known) {
     log_warn("peers", "the stored deny-list is not believed; a newer one will come",
@@ -269,9 +278,14 @@ void Agent::take_publish(const proto::PublishTask& task) {
   const std::uint64_t job = task.job();
   if (publishing_.contains(job)) return;
   Publishing& publishing = publishing_[job];
+  HintOrder order;
+  order.signature = task.signature();
+  for (const std::string& raw : task.bases()) {
+    if (const auto base = ContentId::from_raw(raw)) order.bases.push_back(*base);
+  }
   log_info("publish", "begins", {{"job", JobId{job}.str()}, {"path", task.path()}});
   publishing.publisher = std::make_unique<Publisher>(
-      control_, contents_, *privileged_, task.path(),
+      control_, contents_, hints_, *privileged_, task.path(), std::move(order),
       [this, job](std::uint64_t done, std::uint64_t total) {
         publishing_[job].done = done;
         publishing_[job].total = total;
@@ -304,6 +318,7 @@ void Agent::published(std::uint64_t job, Result<Publisher::Done> done) {
     // What is being served of this content goes on: the bytes are the same.
     uploads_.add_held(manifest.id);
     on_held(record);
+    for (const MadeHint& made : done->hints) on_hint_made(made);
     update.set_state(std::string(to_string(TaskState::succeeded)));
     update.set_bytes_done(manifest.root_record.total_bytes);
     update.set_bytes_total(manifest.root_record.total_bytes);

@@ -17,6 +17,7 @@
 #include "io/state/state_store.h"
 #include "p2pd/admission.h"
 #include "p2pd/content_store.h"
+#include "p2pd/hint_store.h"
 #include "p2pd/join.h"
 #include "p2pd/orphans.h"
 #include "p2pd/part_records.h"
@@ -63,6 +64,8 @@ class Agent final : private TrackerLink::Owner,
     std::unique_ptr<Privileged> privileged;
     std::unique_ptr<StateStore> store;
     ContentStore contents;
+    HintStore hints;
+    std::vector<StoredHint> stored_hints;
     std::vector<proto::HoldingRecord> holdings;
     bool search_roots = false;
   };
@@ -128,6 +131,7 @@ class Agent final : private TrackerLink::Owner,
 
   void send_to_tracker(const proto::AgentMessage& message) override;
   void on_held(const proto::HoldingRecord& record) override;
+  void on_hint_made(const MadeHint& made) override;
 
   AgentSettings settings_;
   NodeFile node_;
@@ -139,6 +143,7 @@ class Agent final : private TrackerLink::Owner,
   std::unique_ptr<Privileged> privileged_;
   std::unique_ptr<StateStore> store_;
   ContentStore contents_;
+  HintStore hints_;
   PartRecords parts_;
   std::map<ContentId, proto::HoldingRecord> holdings_;
   struct LostHolding {

@@ -218,6 +218,13 @@ void Agent::on_held(const proto::HoldingRecord& record) {
   announce(record);
 }
 
+void Agent::on_hint_made(const MadeHint& made) {
+  uploads_.share({made.stored.id, /*body=*/true}, made.stored.source, nullptr);
+  proto::AgentMessage message;
+  *message.mutable_hint() = made.message;
+  link_->send(message);
+}
+
 void Agent::take_certificate(const proto::Certificate& certificate) {
   Status done = renewal_.take(certificate, credentials_);
   if (done) done = make_contexts();

@@ -6,8 +6,7 @@
 namespace p2p {
 
 LocalChunks::LocalChunks(boost::asio::io_context& control, DiskPool& disk,
-                         std::shared_ptr<Part> part,
-                         std::function<void(ChunkIndex, const Status&)> on_looked)
+                         std::shared_ptr<Part> part, OnLooked on_looked)
     : control_(control), disk_(disk), part_(std::move(part)), on_looked_(std::move(on_looked)) {}
 
 LocalChunks::~LocalChunks() {
@@ -37,13 +36,15 @@ void LocalChunks::next() {
   disk_.post([this, alive = alive_, &control = control_, part = part_, copy = copy_, wanted] {
     Status found = Error{Errc::corrupt, "not here"};
     if (wanted.in_part) found = part->check(wanted.chunk);
-    if (!found && copy) found = part->copy(wanted.chunk, *copy);
-    boost::asio::post(control, [this, alive, chunk = wanted.chunk, found = std::move(found)] {
-      if (!*alive) return;
-      looking_ = false;
-      on_looked_(chunk, found);
-      if (*alive) next();
-    });
+    const bool copied = !found && copy;
+    if (copied) found = part->copy(wanted.chunk, *copy);
+    boost::asio::post(control,
+                      [this, alive, chunk = wanted.chunk, copied, found = std::move(found)] {
+                        if (!*alive) return;
+                        looking_ = false;
+                        on_looked_(chunk, found, copied);
+                        if (*alive) next();
+                      });
   });
 }
 

@@ -17,10 +17,12 @@ namespace p2p {
 
 class LocalChunks {
  public:
+  using OnLooked = std::function<void(ChunkIndex, const Status&, bool copied)>;
   // `on_looked` is called once for each chunk that was added, on the control thread. ok: the part
-  // holds it now; corrupt: it is not here; anything else: reading or writing failed.
+  // holds it now, `copied` when it did not before; corrupt: it is not here; anything else: reading
+  // or writing failed.
   LocalChunks(boost::asio::io_context& control, DiskPool& disk, std::shared_ptr<Part> part,
-              std::function<void(ChunkIndex, const Status&)> on_looked);
+              OnLooked on_looked);
   ~LocalChunks();
 
   // The part may hold it.
@@ -43,7 +45,7 @@ class LocalChunks {
   boost::asio::io_context& control_;
   DiskPool& disk_;
   std::shared_ptr<Part> part_;
-  std::function<void(ChunkIndex, const Status&)> on_looked_;
+  OnLooked on_looked_;
   std::shared_ptr<Fd> copy_;
   std::deque<Wanted> queue_;
   bool looking_ = false;

@@ -46,12 +46,18 @@ Result<bool> each_gap(const ChunkSpace& space, std::uint64_t from, std::uint64_t
   return true;
 }
 
-// Reads the data of a chunk and hashes it; what lies between counts as zeros.
-Result<std::vector<Digest>> leaves_of(const ChunkSpace& space, ChunkIndex chunk, int fd,
-                                      Buffer& bytes, std::string_view name) {
+// Those of a chunk that is one hole.
+std::vector<Digest> leaves_of_hole(const ChunkSpace& space, ChunkIndex chunk) {
   std::vector<Digest> leaves(space.leaves_of(chunk), zero_block_digest(kBlockBytes));
   const std::uint32_t tail = space.size_of(chunk) % kBlockBytes;
   if (tail != 0) leaves.back() = zero_block_digest(tail);
+  return leaves;
+}
+
+// Reads the data of a chunk and hashes it; what lies between counts as zeros.
+Result<std::vector<Digest>> leaves_of(const ChunkSpace& space, ChunkIndex chunk, int fd,
+                                      Buffer& bytes, std::string_view name) {
+  std::vector<Digest> leaves = leaves_of_hole(space, chunk);
   for (const ByteRange& range : space.ranges_of(chunk, kMaxChunkBytes)) {
     const auto piece = bytes.span().subspan(range.offset, range.length);
     if (Status read = read_exactly_at(fd, piece, space.offset_of(chunk) + range.offset, name);
@@ -296,6 +302,43 @@ Status Part::copy(ChunkIndex chunk, const Fd& from) {
     if (Status written = write(piece, space.offset_of(chunk) + range.offset); !written) {
       return written;
     }
+  }
+  return {};
+}
+
+Part::PutTogether Part::put_together(ChunkIndex chunk, const ChunkPlan& plan, const Fd& old_file) {
+  const ChunkSpace& space = order_.space;
+  const std::uint64_t start = space.offset_of(chunk);
+  Buffer bytes(space.size_of(chunk));
+  for (const CopyRange& copy : plan.copies) {
+    const auto into = bytes.span().subspan(copy.new_offset, copy.length);
+    auto got = read_at(old_file.get(), into, copy.old_offset, "old file of " + name());
+    if (!got) return {got.error(), {}};
+    std::fill(into.begin() + static_cast<std::ptrdiff_t>(*got), into.end(), std::uint8_t{0});
+  }
+  for (const ByteRange& piece : plan.missing) {
+    const auto into = bytes.span().subspan(piece.offset, piece.length);
+    if (Status read = read_exactly_at(fd(), into, start + piece.offset, name()); !read) {
+      return {read.error(), {}};
+    }
+  }
+  std::vector<Digest> leaves = leaves_of_hole(space, chunk);
+  for (const ByteRange& range : space.ranges_of(chunk, kMaxChunkBytes)) {
+    hash_leaves(bytes.span().subspan(range.offset, range.length),
+                leaves.data() + range.offset / kBlockBytes);
+  }
+  if (Status right = verify_chunk(space, chunk, leaves); !right) {
+    return {right.error(), std::move(leaves)};
+  }
+  // Neighbouring copies in one call.
+  for (std::size_t i = 0; i < plan.copies.size();) {
+    const std::uint64_t first = plan.copies[i].new_offset;
+    std::uint64_t end = first;
+    for (; i < plan.copies.size() && plan.copies[i].new_offset == end; ++i) {
+      end = plan.copies[i].new_end();
+    }
+    const auto piece = bytes.span().subspan(first, end - first);
+    if (Status written = write(piece, start + first); !written) return {written, {}};
   }
   return {};
 }

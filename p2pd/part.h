@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/base/bitfield.h"
+#include "core/delta/chunk_plan.h"
 #include "core/model/manifest.h"
 #include "io/disk/disk_pool.h"
 #include "p2pd/part_records.h"
@@ -79,6 +80,15 @@ class Part {
   // Copies a chunk from another file on this node, provided that its bytes are the right ones
   // there; corrupt when they are not.
   Status copy(ChunkIndex chunk, const Fd& from);
+
+  // Puts a chunk together: copies from the old file, and what the part holds of the missing ranges.
+  // corrupt: the chunk is not right, and nothing was written; `leaves` are then what it came to. An
+  // old file that has become shorter counts as zeros from there on.
+  struct PutTogether {
+    Status status;
+    std::vector<Digest> leaves;
+  };
+  PutTogether put_together(ChunkIndex chunk, const ChunkPlan& plan, const Fd& old_file);
 
   // Makes durable what was written before the call. corrupt: somebody has deleted the part or
   // changed its size. After an error nothing is known of what was written since the last success:

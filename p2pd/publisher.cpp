@@ -17,13 +17,15 @@ constexpr int kTries = 3;
 }  // namespace
 
 Publisher::Publisher(boost::asio::io_context& control, const ContentStore& contents,
-                     Privileged& privileged, std::string path,
-                     std::function<void(std::uint64_t, std::uint64_t)> on_progress,
+                     const HintStore& hints, Privileged& privileged, std::string path,
+                     HintOrder order, std::function<void(std::uint64_t, std::uint64_t)> on_progress,
                      std::function<void(Result<Done>)> on_done)
     : control_(control),
       contents_(contents),
+      hints_(hints),
       privileged_(privileged),
       path_(std::move(path)),
+      order_(std::move(order)),
       on_progress_(std::move(on_progress)),
       on_done_(std::move(on_done)) {
   thread_ = std::thread([this] {
@@ -67,7 +69,10 @@ Result<Publisher::Done> Publisher::work() {
     proto::HoldingRecord record = holding_record(id, path_, *after);
     if (const Status put = contents_.put_holding(record); !put) return put.error();
     if (const Status kept = contents_.remember_hash(path_, *after, id); !kept) return kept.error();
-    return Done{std::move(*manifest), std::string(base_name_of(path_)), path_};
+    Done done{std::move(*manifest), std::string(base_name_of(path_)), path_, {}};
+    done.hints =
+        make_hints(contents_, hints_, done.manifest, *file, order_, [this] { return !stop_; });
+    return done;
   }
 }
 

@@ -12,6 +12,7 @@
 
 #include "core/base/ids.h"
 #include "p2pd/content_store.h"
+#include "p2pd/hint_maker.h"
 
 namespace p2p {
 
@@ -21,11 +22,13 @@ class Publisher {
     LoadedManifest manifest;
     std::string original_name;
     std::string path;
+    std::vector<MadeHint> hints;
   };
 
   // `on_progress` (bytes hashed, of how many) and `on_done` are called on the control thread.
-  Publisher(boost::asio::io_context& control, const ContentStore& contents, Privileged& privileged,
-            std::string path, std::function<void(std::uint64_t, std::uint64_t)> on_progress,
+  Publisher(boost::asio::io_context& control, const ContentStore& contents, const HintStore& hints,
+            Privileged& privileged, std::string path, HintOrder order,
+            std::function<void(std::uint64_t, std::uint64_t)> on_progress,
             std::function<void(Result<Done>)> on_done);
   // Stops the hashing and waits for its thread, a megabyte's time at most.
   ~Publisher();
@@ -36,8 +39,10 @@ class Publisher {
 
   boost::asio::io_context& control_;
   const ContentStore& contents_;
+  const HintStore& hints_;
   Privileged& privileged_;
   std::string path_;
+  HintOrder order_;
   std::function<void(std::uint64_t, std::uint64_t)> on_progress_;
   std::function<void(Result<Done>)> on_done_;
   std::atomic<bool> stop_{false};

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <utility>
 
+#include "core/base/check.h"
+#include "core/delta/chunk_plan.h"
 #include "core/model/place.h"
 #include "core/transfer/seed_offers.h"
 #include "io/content/merkle.h"
@@ -22,7 +24,8 @@ SpaceFetch::SpaceFetch(boost::asio::io_context& control, PeerMesh& mesh, const A
       sink_(sink),
       download_(space, DownloadSettings{}, rng),
       timer_(control),
-      have_timer_(control) {}
+      have_timer_(control),
+      announces_(!key.body) {}
 
 SpaceFetch::~SpaceFetch() {
   *alive_ = false;
@@ -173,8 +176,9 @@ void SpaceFetch::on_peer_data(NodeId peer, ArrivedData data) {
   if (failed_) return;
   const ChunkRange range = data.range;
   // What is not a range of this space is unsolicited, whatever else it may be.
-  const bool inside =
-      range.chunk.value < space_.count() && range.end() <= space_.size_of(range.chunk);
+  const auto run = runs_.find(range.chunk);
+  const bool inside = range.of_run || (range.chunk.value < space_.count() &&
+                                       range.end() <= space_.size_of(range.chunk));
   const Download::Arrival arrival =
       inside ? download_.on_data(peer, range, monotonic_now()) : Download::Arrival::unsolicited;
   if (!inside) {
@@ -184,21 +188,23 @@ void SpaceFetch::on_peer_data(NodeId peer, ArrivedData data) {
   }
   if (arrival == Download::Arrival::store || arrival == Download::Arrival::store_and_last) {
     Assembly& assembly = assembly_of(range.chunk);
-    std::copy(data.leaves.begin(), data.leaves.end(),
-              assembly.leaves.begin() + range.offset / kBlockBytes);
+    assembly.of_run = range.of_run;
+    std::vector<ByteRange> pieces;
+    if (range.of_run) {
+      P2P_CHECK(run != runs_.end());
+      pieces = part_of_run(run->second, range.offset, range.length);
+    } else {
+      std::copy(data.leaves.begin(), data.leaves.end(),
+                assembly.leaves.begin() + range.offset / kBlockBytes);
+    }
     assembly.all_arrived = arrival == Download::Arrival::store_and_last;
     ++assembly.writes_pending;
-    sink_.write(std::move(data), [this, alive = alive_, chunk = range.chunk](const Status& status) {
-      if (*alive) on_written(chunk, status);
-    });
+    sink_.write(std::move(data), std::move(pieces),
+                [this, alive = alive_, chunk = range.chunk](const Status& status) {
+                  if (*alive) on_written(chunk, status);
+                });
   }
   perform();
-}
-
-void SpaceFetch::on_peer_leaves(NodeId peer, ChunkIndex chunk, const std::string&) {
-  const std::string reason = "sent leaves that nobody asked for";
-  sink_.on_bad_peer(peer, chunk, reason);
-  mesh_.drop(peer, reason);
 }
 
 // Starts with the hashes of blocks in holes: those are not fetched.
@@ -226,7 +232,13 @@ void SpaceFetch::on_written(ChunkIndex chunk, const Status& status) {
   const auto found = assemblies_.find(chunk);
   if (found == assemblies_.end()) return;
   --found->second.writes_pending;
-  if (found->second.all_arrived && found->second.writes_pending == 0) verify(chunk);
+  if (!found->second.all_arrived || found->second.writes_pending > 0) return;
+  if (found->second.of_run) {
+    assemblies_.erase(found);
+    sink_.put_together(chunk);
+  } else {
+    verify(chunk);
+  }
 }
 
 void SpaceFetch::verify(ChunkIndex chunk) {
@@ -238,7 +250,12 @@ void SpaceFetch::verify(ChunkIndex chunk) {
     download_.on_chunk_corrupt(chunk, now);
     return perform();
   }
-  download_.on_chunk_verified(chunk, now);
+  became_whole(chunk);
+}
+
+void SpaceFetch::became_whole(ChunkIndex chunk) {
+  download_.on_chunk_verified(chunk, monotonic_now());
+  runs_.erase(chunk);
   announce(chunk);
   sink_.on_chunk_ready(chunk);
   perform();
@@ -247,6 +264,7 @@ void SpaceFetch::verify(ChunkIndex chunk) {
 void SpaceFetch::on_found(ChunkIndex chunk) {
   if (have().test(chunk.value)) return;
   download_.on_restored(chunk);
+  runs_.erase(chunk);
   announce(chunk);
   sink_.on_chunk_ready(chunk);
   perform();
@@ -268,7 +286,7 @@ void SpaceFetch::announce(ChunkIndex chunk) {
   const Time due = news_.next_deadline();
   news_.on_chunk_ready(chunk, now, download_.is_rare(chunk, HaveSettings{}.rare_holders));
   // A manifest body is served from the moment it is whole, and announced then.
-  if (news_.next_deadline() >= due || key_.body) return;
+  if (news_.next_deadline() >= due || !announces_) return;
   have_timer_.expires_after(news_.next_deadline() - now);
   have_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
     if (!error && *alive) flush_haves();
@@ -299,7 +317,13 @@ void SpaceFetch::perform() {
             "transfer", "first request",
             {{"space", key_.body ? "manifest" : "data"}, {"chunk", request->range.chunk.value}});
       }
-      mesh_.send_request(request->peer, key_, request->range);
+      const ChunkRange& range = request->range;
+      if (range.of_run) {
+        mesh_.send_run_request(request->peer, key_, range,
+                               part_of_run(runs_.at(range.chunk), range.offset, range.length));
+      } else {
+        mesh_.send_request(request->peer, key_, range);
+      }
     } else if (const auto* cancel = std::get_if<Download::SendCancel>(&effect)) {
       mesh_.send_cancel(cancel->peer, key_, cancel->range);
     } else if (const auto* decline = std::get_if<Download::SendDecline>(&effect)) {
@@ -320,7 +344,8 @@ void SpaceFetch::perform() {
 }
 
 void SpaceFetch::schedule() {
-  const Time next = download_.next_deadline();
+  Time next = download_.next_deadline();
+  for (const auto& [chunk, wanted] : leaves_wanted_) next = std::min(next, wanted.until);
   if (next >= armed_for_) return;  // the timer looks again when it fires
   armed_for_ = next;
   timer_.expires_after(std::max(next - monotonic_now(), Duration(std::chrono::milliseconds(1))));
@@ -328,6 +353,7 @@ void SpaceFetch::schedule() {
     if (error || !*alive) return;
     armed_for_ = Time::max();
     download_.on_tick(monotonic_now());
+    look_at_leaves(monotonic_now());
     perform();
   });
 }

@@ -8,8 +8,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "core/base/byte_range.h"
 #include "core/transfer/download.h"
 #include "core/transfer/have_batch.h"
 #include "core/transfer/upload_slots.h"
@@ -22,8 +28,15 @@ class SpaceFetch {
  public:
   // Where the bytes go. Everything is called on the control thread.
   struct Sink {
-    // Writes `data` at its place and calls `done` on the control thread.
-    virtual void write(ArrivedData data, std::function<void(Status)> done) = 0;
+    // Writes `data` at its place and calls `done` on the control thread. `pieces`: of a run, where
+    // its bytes belong in the chunk.
+    virtual void write(ArrivedData data, std::vector<ByteRange> pieces,
+                       std::function<void(Status)> done) = 0;
+    // All of a shortened chunk has arrived and is written: copies the rest from the old file and
+    // calls run_checked() with what came of it. Never called when nothing was shortened.
+    virtual void put_together(ChunkIndex) {}
+    // The leaves that were asked for, proven; nothing when nobody has told them.
+    virtual void on_leaves(ChunkIndex, std::optional<std::vector<Digest>>) {}
     virtual void on_chunk_ready(ChunkIndex chunk) = 0;  // verified and written
     virtual void on_complete() = 0;
     virtual void on_write_failed(const Error& why) = 0;  // the fetch does nothing any more
@@ -46,6 +59,22 @@ class SpaceFetch {
   void release(ChunkIndex chunk);
   // It was here, and is not any more.
   void on_lost(ChunkIndex chunk);
+  // Only these pieces of the chunk are missing: the rest is in an old file. Without pieces it is
+  // fetched whole. False when it is too late for that: it is here or under way.
+  bool shorten(ChunkIndex chunk, std::vector<ByteRange> pieces);
+  // The answer to put_together(). When it is wrong, whoever sent of the run is returned, and the
+  // chunk is held back: ask_leaves() says what of it is wrong.
+  std::vector<NodeId> run_checked(ChunkIndex chunk, const Status& right);
+  // Asks holders of the chunk for the hashes of its blocks, one after the other; on_leaves()
+  // follows.
+  void ask_leaves(ChunkIndex chunk);
+  void on_peer_leaves(NodeId peer, ChunkIndex chunk, std::string_view leaves);
+  // From one peer alone, so that the blame for a wrong chunk is certain.
+  void fetch_alone(ChunkIndex chunk) { download_.fetch_alone(chunk); }
+  // The caller knows that the peer has sent wrong bytes.
+  void drop(NodeId peer, ChunkIndex chunk, const std::string& reason);
+  // A body that is served while it is fetched; else it is announced once it is whole.
+  void announce_chunks() { announces_ = true; }
   // This node's rack, and who else of it wants the content (rack_entry.h). Before start(), and
   // again when the list changes. Without it all peers are alike.
   void stands_in(const std::string& rack, NodeId self, const std::vector<NodeId>& mates);
@@ -75,7 +104,6 @@ class SpaceFetch {
   bool sends_away(NodeId peer) const;
   void on_peer_data(NodeId peer, ArrivedData data);
   // What it says of a chunk that did not come out right; empty: it cannot tell.
-  void on_peer_leaves(NodeId peer, ChunkIndex chunk, const std::string& leaves);
 
   const SpaceKey& key() const { return key_; }
   const ChunkSpace& space() const { return space_; }
@@ -87,6 +115,12 @@ class SpaceFetch {
     std::vector<Digest> leaves;
     std::uint32_t writes_pending = 0;
     bool all_arrived = false;
+    bool of_run = false;
+  };
+  struct LeavesWanted {
+    NodeId asked;
+    int tries = 0;
+    Time until{};
   };
   struct PeerState {
     bool opened = false;    // we have opened the space towards it
@@ -99,6 +133,9 @@ class SpaceFetch {
   Assembly& assembly_of(ChunkIndex chunk);
   void on_written(ChunkIndex chunk, const Status& status);
   void verify(ChunkIndex chunk);
+  void became_whole(ChunkIndex chunk);
+  void ask_next_for_leaves(ChunkIndex chunk);
+  void look_at_leaves(Time now);
   void announce(ChunkIndex chunk);
   void flush_haves();
   void perform();
@@ -120,6 +157,10 @@ class SpaceFetch {
   boost::asio::steady_timer have_timer_;
   HaveBatch news_{HaveSettings{}};
   std::map<ChunkIndex, Assembly> assemblies_;
+  std::map<ChunkIndex, std::vector<ByteRange>> runs_;  // pieces of chunks that are shortened
+  std::map<ChunkIndex, LeavesWanted> leaves_wanted_;
+  std::set<std::pair<NodeId, ChunkIndex>> asked_for_leaves_;  // who has not answered yet
+  bool announces_ = false;
   std::map<NodeId, PeerState> peers_;
   NodeId heard_first_;  // of the last news
   bool started_ = false;

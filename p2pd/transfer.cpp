@@ -23,7 +23,7 @@ struct Transfer::Looked {
 struct Transfer::BodySink final : SpaceFetch::Sink {
   explicit BodySink(Transfer& owner, std::uint64_t size) : transfer(owner), bytes(size, '\0') {}
 
-  void write(ArrivedData data, std::function<void(Status)> done) override {
+  void write(ArrivedData data, std::vector<ByteRange>, std::function<void(Status)> done) override {
     const auto payload = data.payload();
     const std::uint64_t at =
         transfer.fetch_->space().offset_of(data.range.chunk) + data.range.offset;
@@ -69,7 +69,8 @@ std::uint64_t Transfer::bytes_done() const {
 }
 
 std::uint64_t Transfer::bytes_received() const {
-  return body_bytes_received_ + (fetch_ ? fetch_->download().bytes_received() : 0);
+  return body_bytes_received_ + (fetch_ ? fetch_->download().bytes_received() : 0) +
+         (delta_ ? delta_->bytes_received() : 0);
 }
 
 Status Transfer::resolve() {
@@ -181,7 +182,9 @@ void Transfer::set_rack_mates(std::vector<NodeId> mates) {
 }
 
 SpaceFetch* Transfer::fetch_of(const SpaceKey& space) {
-  return fetch_ && fetch_->key() == space ? fetch_.get() : nullptr;
+  if (fetch_ && fetch_->key() == space) return fetch_.get();
+  SpaceFetch* hint = hint_fetch();
+  return hint != nullptr && hint->key() == space ? hint : nullptr;
 }
 
 void Transfer::on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) {
@@ -223,6 +226,7 @@ void Transfer::remove_part() {
 void Transfer::let_go_of_files() {
   local_.reset();
   claims_.reset();
+  if (delta_) delta_->let_go_of_files();
   let_go(parts_.disk, std::move(part_));
   let_go(parts_.disk, std::move(copy_));
   let_go(parts_.disk, std::move(landed_));

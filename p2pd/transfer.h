@@ -15,6 +15,7 @@
 #include "core/jobs/task_state.h"
 #include "core/model/destination.h"
 #include "p2pd/content_store.h"
+#include "p2pd/delta_fill.h"
 #include "p2pd/local_chunks.h"
 #include "p2pd/offload.h"
 #include "p2pd/part.h"
@@ -32,6 +33,7 @@ struct TransferParts {
   PeerMesh& mesh;
   Admission& admission;
   const ContentStore& contents;
+  const HintStore& hints;
   PartTools part;
 };
 
@@ -46,9 +48,15 @@ struct PushOrder {
   bool allocate = false;               // no holes: every byte gets a place on the disk
   std::string rack;                    // this node's (core/model/place.h)
   std::vector<NodeId> rack_mates;      // who else of it wants the content
+  bool delta = true;                   // look at old files
+  std::string basis;                   // one that the operator has named; empty: none
+  std::vector<ContentId> older;        // likely older versions, the likeliest first
+  std::vector<KnownHint> hints;
 };
 
-class Transfer final : private SpaceFetch::Sink, private PartClaims::Owner {
+class Transfer final : private SpaceFetch::Sink,
+                       private PartClaims::Owner,
+                       private DeltaFill::Owner {
  public:
   struct Owner {
     // State, bytes or detail changed; report it when it suits.
@@ -60,6 +68,11 @@ class Transfer final : private SpaceFetch::Sink, private PartClaims::Owner {
     virtual void on_landed(Transfer& transfer, const proto::HoldingRecord& record) = 0;
     virtual void on_bad_peer(const ContentId& content, NodeId peer, ChunkIndex chunk,
                              const std::string& reason) = 0;
+    virtual void on_hint_wrong(const ContentId& hint, const ContentId& content,
+                               const std::string& why) = 0;
+    // A scan has found out what others need not: worth a recipe, when nobody has made one.
+    virtual void on_recipe_found(const ContentId& old_content, const ContentId& content,
+                                 const Recipe& recipe) = 0;
     // Bytes that other transfers will still take of this file system.
     virtual std::uint64_t promised_to_others(const Transfer& transfer,
                                              std::uint64_t device) const = 0;
@@ -87,6 +100,8 @@ class Transfer final : private SpaceFetch::Sink, private PartClaims::Owner {
   // The fetch of a space, while there is one: events of the mesh go there.
   SpaceFetch* fetch_of(const SpaceKey& space);
   SpaceFetch* fetch() { return fetch_.get(); }
+  // The fetch of a hint, beside that of the data.
+  SpaceFetch* hint_fetch() { return delta_ ? delta_->hint_fetch() : nullptr; }
 
   const PushOrder& order() const { return order_; }
   TaskState state() const { return state_; }
@@ -95,6 +110,11 @@ class Transfer final : private SpaceFetch::Sink, private PartClaims::Owner {
   std::uint64_t bytes_done() const;
   std::uint64_t bytes_total() const { return root_record_ ? root_record_->data_bytes : 0; }
   std::uint64_t bytes_received() const;
+  // From an old file on this node; there before the fetch began, whatever of it; and written.
+  std::uint64_t bytes_copied() const;
+  std::uint64_t bytes_already() const;
+  std::uint64_t bytes_written() const { return bytes_written_ + bytes_copied(); }
+  const std::string& basis() const { return basis_; }
   // Absolute; empty before it is resolved.
   const std::string& final_path() const { return final_path_; }
   bool durable() const { return state_ == TaskState::succeeded; }
@@ -129,7 +149,9 @@ class Transfer final : private SpaceFetch::Sink, private PartClaims::Owner {
   void prepared(Prepared prepared);
   Status check_room(const Part::Found& found) const;
   void start_fetch(const Part::Found& found);
-  void on_looked(ChunkIndex chunk, const Status& found);
+  void on_looked(ChunkIndex chunk, const Status& found, bool copied);
+  void look_for_old_file(const Bitfield& looked_at);
+  void not_here(ChunkIndex chunk);
   void accept_if_able();
   void land_if_able();
   void landed(const Result<proto::HoldingRecord>& record);
@@ -143,7 +165,12 @@ class Transfer final : private SpaceFetch::Sink, private PartClaims::Owner {
   DiskPool::Lane steps_lane() const;
   DiskPool::Lane writes_lane() const { return steps_lane() + 1; }
 
-  void write(ArrivedData data, std::function<void(Status)> done) override;
+  void write(ArrivedData data, std::vector<ByteRange> pieces,
+             std::function<void(Status)> done) override;
+  void put_together(ChunkIndex chunk) override { delta_->put_together(chunk); }
+  void on_leaves(ChunkIndex chunk, std::optional<std::vector<Digest>> leaves) override {
+    delta_->on_leaves(chunk, leaves);
+  }
   void on_chunk_ready(ChunkIndex chunk) override;
   void on_complete() override;
   void on_write_failed(const Error& why) override { fail(why); }
@@ -151,6 +178,11 @@ class Transfer final : private SpaceFetch::Sink, private PartClaims::Owner {
   void on_claimed() override;
   void on_chunks_unknown(std::vector<ChunkIndex> chunks, const Error& why) override;
   void on_claims_failed(const Error& why) override { fail(why); }
+  void on_delta_moved() override;
+  void on_delta_failed(const Error& why) override { fail(why); }
+  void share_hint(const ContentId& hint, ServeSourcePtr source, const Bitfield* have) override;
+  void unshare_hint(const ContentId& hint) override;
+  void on_hint_wrong(const ContentId& hint, const std::string& why) override;
 
   TransferParts parts_;
   Owner& owner_;
@@ -168,12 +200,16 @@ class Transfer final : private SpaceFetch::Sink, private PartClaims::Owner {
   std::shared_ptr<Part> part_;
   std::unique_ptr<PartClaims> claims_;
   std::unique_ptr<LocalChunks> local_;
+  std::unique_ptr<DeltaFill> delta_;  // goes before the fetch that it fills
+  std::string basis_;
   std::shared_ptr<Fd> copy_;  // an unchanged copy elsewhere on this node
   ServeSourcePtr landed_;
   std::uint64_t device_ = 0;
   std::uint64_t needed_ = 0;  // bytes of the file system, when the fetch began
   std::uint64_t had_ = 0;     // bytes of the file, when the fetch began
   std::uint64_t bytes_being_written_ = 0;
+  std::uint64_t bytes_written_ = 0;  // that were fetched, or copied from a whole copy
+  std::uint64_t copied_whole_ = 0;   // of the latter
   bool accepting_ = true;
   bool landing_ = false;
   bool landing_failed_once_ = false;

@@ -109,18 +109,20 @@ void Transfer::start_fetch(const Part::Found& found) {
   PartClaims::Owner& claims_owner = *this;
   claims_ = std::make_unique<PartClaims>(parts_.control, parts_.disk, steps_lane(), part_,
                                          std::move(durable), claims_owner);
-  local_ = std::make_unique<LocalChunks>(
-      parts_.control, parts_.disk, part_,
-      [this](ChunkIndex chunk, const Status& status) { on_looked(chunk, status); });
+  local_ = std::make_unique<LocalChunks>(parts_.control, parts_.disk, part_,
+                                         [this](ChunkIndex chunk, const Status& status,
+                                                bool copied) { on_looked(chunk, status, copied); });
   local_->set_copy(std::exchange(copy_, nullptr));
   const bool copying = local_->has_copy();
   std::uint32_t doubtful = 0;
+  Bitfield looked_at = fetch_->have();
   for (std::uint32_t i = fetch_->have().find(0, false); i < space.count();
        i = fetch_->have().find(i + 1, false)) {
     const ChunkIndex chunk{i};
     const bool in_part = found.doubtful.test(i);
     if (!in_part && !copying) continue;
     fetch_->hold_back(chunk);
+    looked_at.set(i);
     doubtful += in_part ? 1 : 0;
     if (in_part) {
       local_->look_in_part(chunk);
@@ -137,6 +139,11 @@ void Transfer::start_fetch(const Part::Found& found) {
               {"of", space.count()}});
   }
   had_ = fetch_->download().bytes_have();
+  if (order_.delta && !copying) {
+    look_for_old_file(looked_at);
+  } else {
+    basis_ = copying ? "the same content is on this node" : "old files are not to be used";
+  }
   owner_.share(key, part_->source(), &fetch_->have());
   owner_.on_transfer_changed(*this);
   fetch_->set_rate(rate());
@@ -144,13 +151,20 @@ void Transfer::start_fetch(const Part::Found& found) {
   // not repeated.
   accept_if_able();
   fetch_->start();
+  if (delta_) delta_->start();
 }
 
 // A chunk that may be on this node has been looked at.
-void Transfer::on_looked(ChunkIndex chunk, const Status& found) {
+void Transfer::on_looked(ChunkIndex chunk, const Status& found, bool copied) {
   if (is_final(state_) || landing_) return;
   const bool was_here = fetch_->have().test(chunk.value);  // before a sync failed
   if (found) {
+    const std::uint32_t bytes = part_->space().data_bytes_of(chunk);
+    if (copied) {
+      copied_whole_ += bytes;
+    } else if (!was_here) {
+      had_ += bytes;
+    }
     if (was_here) {
       on_chunk_ready(chunk);
     } else {
@@ -166,7 +180,7 @@ void Transfer::on_looked(ChunkIndex chunk, const Status& found) {
     if (was_here) {
       fetch_->on_lost(chunk);
     } else {
-      fetch_->release(chunk);
+      not_here(chunk);
     }
   }
   if (!is_final(state_)) land_if_able();
@@ -179,23 +193,35 @@ void Transfer::accept_if_able() {
   if (able == accepting_) return;
   accepting_ = able;
   local_->set_paused(!able);
+  if (delta_) delta_->set_paused(!able);
   fetch_->set_accepting(able);
 }
 
-void Transfer::write(ArrivedData data, std::function<void(Status)> done) {
+void Transfer::write(ArrivedData data, std::vector<ByteRange> pieces,
+                     std::function<void(Status)> done) {
   auto shared = std::make_shared<ArrivedData>(std::move(data));
   bytes_being_written_ += shared->range.length;
   accept_if_able();
   // A lane of its own: two threads that write one file only wait for each other inside the kernel.
   parts_.disk.post(writes_lane(), [this, alive = alive_, part = part_, shared,
-                                   done = std::move(done), &control = parts_.control] {
-    const std::uint64_t offset =
-        part->space().offset_of(shared->range.chunk) + shared->range.offset;
-    Status written = part->write(shared->payload(), offset);
+                                   pieces = std::move(pieces), done = std::move(done),
+                                   &control = parts_.control] {
+    const std::uint64_t start = part->space().offset_of(shared->range.chunk);
+    Status written;
+    if (!shared->range.of_run) {
+      written = part->write(shared->payload(), start + shared->range.offset);
+    }
+    std::size_t at = 0;
+    for (const ByteRange& piece : pieces) {
+      if (!written) break;
+      written = part->write(shared->payload().subspan(at, piece.length), start + piece.offset);
+      at += piece.length;
+    }
     boost::asio::post(
         control, [this, alive, done, length = shared->range.length, written = std::move(written)] {
           if (!*alive) return;
           bytes_being_written_ -= length;
+          if (written) bytes_written_ += length;
           done(written);
           if (*alive && !is_final(state_)) accept_if_able();
         });
@@ -239,7 +265,7 @@ void Transfer::doubt(const std::vector<ChunkIndex>& chunks) {
 // Everything is here, nothing is doubted, and no sync is under way that may yet give reason to.
 void Transfer::land_if_able() {
   if (landing_ || !fetch_ || fetch_->key().body || !fetch_->download().complete()) return;
-  if (!local_->idle() || claims_->busy()) return;
+  if (!local_->idle() || (delta_ && !delta_->idle()) || claims_->busy()) return;
   landing_ = true;
   claims_->stop();
   on_disk(
@@ -277,9 +303,15 @@ void Transfer::landed(const Result<proto::HoldingRecord>& record) {
             {"path", final_path_},
             {"bytes", root_record_->total_bytes},
             {"received", bytes_received()},
+            {"copied", bytes_copied()},
             {"duplicate", fetch_->download().bytes_duplicate()}});
   if (auto source = part_->source_of_landed()) landed_ = std::move(*source);
   owner_.on_landed(*this, *record);
+  if (delta_) {
+    if (const auto recipe = delta_->found_recipe()) {
+      owner_.on_recipe_found(*delta_->old_file()->content, order_.content, *recipe);
+    }
+  }
   end(TaskState::succeeded);
 }
 

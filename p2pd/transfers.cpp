@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
+#include <utility>
 
+#include "core/base/text.h"
 #include "io/config/config.h"
 #include "io/content/manifest_codec.h"
 
@@ -18,14 +20,63 @@ std::vector<NodeId> rack_mates_in(const proto::PushTask& task) {
   return mates;
 }
 
+// What the tracker knows of hints; those that are none are left out.
+std::vector<KnownHint> hints_in(const proto::PushTask& task) {
+  std::vector<KnownHint> hints;
+  for (const proto::Hint& message : task.hints()) {
+    KnownHint hint;
+    hint.id = content_id_of(message.root_record());
+    auto record = decode_root_record_of(hint.id, message.root_record());
+    if (!record || record->total_bytes != 0) continue;
+    hint.recipe = message.kind() == proto::HINT_RECIPE;
+    if (hint.recipe) {
+      const auto root = Digest::from_raw(message.old_root());
+      if (!root) continue;
+      hint.old_root = *root;
+      hint.old_name = std::string(utf8_prefix(message.old_name(), 256));
+    }
+    hint.root_record = message.root_record();
+    hint.record = std::move(*record);
+    hints.push_back(std::move(hint));
+  }
+  return hints;
+}
+
+std::vector<ContentId> older_in(const proto::PushTask& task) {
+  std::vector<ContentId> older;
+  for (const std::string& raw : task.older()) {
+    if (const auto content = ContentId::from_raw(raw)) older.push_back(*content);
+  }
+  for (const proto::Hint& hint : task.hints()) {
+    const auto content = ContentId::from_raw(hint.old_content());
+    if (content) older.push_back(*content);
+  }
+  return older;
+}
+
 }  // namespace
 
 Transfers::Transfers(const TransferParts& parts, Uploads& uploads, Owner& owner, Rng rng)
     : parts_(parts), uploads_(uploads), owner_(owner), rng_(rng) {}
 
+Transfers::~Transfers() {
+  *alive_ = false;
+}
+
+template <class Call>
+void Transfers::each_fetch(Call call) {
+  for (auto& [job, transfer] : running_) {
+    if (SpaceFetch* fetch = transfer->fetch()) call(*fetch);
+    if (SpaceFetch* fetch = transfer->hint_fetch()) call(*fetch);
+  }
+}
+
 void Transfers::take_push(const proto::PushTask& task, const std::string& node_name) {
   const ContentId content = content_id_of(task.root_record());
   take_ticket(content, task.ticket());
+  for (const proto::Hint& hint : task.hints()) {
+    take_ticket(content_id_of(hint.root_record()), hint.ticket());
+  }
   know_peers(task.peers());
   if (const auto running = running_.find(task.job()); running != running_.end()) {
     // Offered again after the tracker or the connection was away: it goes on as it was.
@@ -47,6 +98,10 @@ void Transfers::take_push(const proto::PushTask& task, const std::string& node_n
   order.allocate = task.allocate();
   order.rack = rack_;
   order.rack_mates = rack_mates_in(task);
+  order.delta = !task.no_delta();
+  order.basis = task.basis();
+  order.older = older_in(task);
+  order.hints = hints_in(task);
   Transfer::Owner& owner = *this;
   auto transfer = std::make_unique<Transfer>(parts_, owner, std::move(order), rng_.split());
   // Known before it begins, so that two ways to write one path are seen to be one. Where the file
@@ -86,10 +141,9 @@ void Transfers::begin_waiting() {
 
 void Transfers::take_ticket(const ContentId& content, const std::string& ticket) {
   if (!parts_.admission.keep_own(content, ticket)) return;
-  for (auto& [job, transfer] : running_) {
-    SpaceFetch* fetch = transfer->order().content == content ? transfer->fetch() : nullptr;
-    if (fetch != nullptr) fetch->on_own_ticket();
-  }
+  each_fetch([&](SpaceFetch& fetch) {
+    if (fetch.key().content == content) fetch.on_own_ticket();
+  });
 }
 
 void Transfers::know_peers(const google::protobuf::RepeatedPtrField<proto::PeerAddress>& peers) {
@@ -128,6 +182,10 @@ void Transfers::report(Transfer& transfer) {
   update.set_bytes_done(transfer.bytes_done());
   update.set_bytes_total(transfer.bytes_total());
   update.set_bytes_received(transfer.bytes_received());
+  update.set_bytes_copied(transfer.bytes_copied());
+  update.set_bytes_already(transfer.bytes_already());
+  update.set_bytes_written(transfer.bytes_written());
+  update.set_basis(std::string(utf8_prefix(transfer.basis(), 1024)));
   const auto sent = uploads_.bytes_sent().find(transfer.order().content);
   if (sent != uploads_.bytes_sent().end()) update.set_bytes_sent(sent->second);
   update.set_path(transfer.final_path());
@@ -165,6 +223,7 @@ void Transfers::remove_ended() {
       uploads_.unshare(data);
     }
     const ContentId content = ended.order().content;
+    const std::vector<KnownHint> hints = ended.order().hints;
     ended.let_go_of_files();
     it = running_.erase(it);
     const auto fetches = [&](const Transfer& t) { return t.order().content == content; };
@@ -173,6 +232,7 @@ void Transfers::remove_ended() {
         std::none_of(waiting_.begin(), waiting_.end(),
                      [&](const auto& transfer) { return fetches(*transfer); })) {
       parts_.admission.drop_own(content);
+      for (const KnownHint& hint : hints) parts_.admission.drop_own(hint.id);
     }
   }
   if (running_.empty() && waiting_.empty())
@@ -204,6 +264,29 @@ void Transfers::on_bad_peer(const ContentId& content, NodeId peer, ChunkIndex ch
   owner_.send_to_tracker(message);
 }
 
+void Transfers::on_hint_wrong(const ContentId& hint, const ContentId& content,
+                              const std::string& why) {
+  proto::AgentMessage message;
+  message.mutable_blame()->set_hint(std::string(hint.digest.view()));
+  message.mutable_blame()->set_new_content(std::string(content.digest.view()));
+  message.mutable_blame()->set_reason(why);
+  owner_.send_to_tracker(message);
+  uploads_.unshare({hint, /*body=*/true});
+  parts_.disk.post([&hints = parts_.hints, hint] { (void)hints.remove(hint); });
+}
+
+void Transfers::on_recipe_found(const ContentId& old_content, const ContentId& content,
+                                const Recipe& recipe) {
+  offload(
+      parts_.disk, content_lane(content), parts_.control, alive_,
+      [&hints = parts_.hints, old_content, content, recipe] {
+        return std::make_shared<Result<MadeHint>>(keep_recipe(hints, old_content, content, recipe));
+      },
+      [this](const std::shared_ptr<Result<MadeHint>>& made) {
+        if (*made) owner_.on_hint_made(**made);
+      });
+}
+
 std::uint64_t Transfers::promised_to_others(const Transfer& transfer, std::uint64_t device) const {
   std::uint64_t sum = 0;
   for (const auto& [job, other] : running_) {
@@ -229,15 +312,11 @@ void Transfers::report() {
 }
 
 void Transfers::on_peer_up(NodeId peer) {
-  for (auto& [job, transfer] : running_) {
-    if (SpaceFetch* fetch = transfer->fetch()) fetch->on_peer_up(peer);
-  }
+  each_fetch([&](SpaceFetch& fetch) { fetch.on_peer_up(peer); });
 }
 
 void Transfers::on_peer_down(NodeId peer) {
-  for (auto& [job, transfer] : running_) {
-    if (SpaceFetch* fetch = transfer->fetch()) fetch->on_peer_down(peer);
-  }
+  each_fetch([&](SpaceFetch& fetch) { fetch.on_peer_down(peer); });
 }
 
 SpaceFetch* Transfers::fetch_of(const SpaceKey& space) {

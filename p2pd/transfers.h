@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "p2pd/hint_maker.h"
 #include "p2pd/transfer.h"
 #include "p2pd/uploads.h"
 #include "proto/control.pb.h"
@@ -22,12 +23,15 @@ class Transfers final : private Transfer::Owner {
     virtual void send_to_tracker(const proto::AgentMessage& message) = 0;
     // A content lies whole on this node, under this record.
     virtual void on_held(const proto::HoldingRecord& record) = 0;
+    // A hint was made here, and is served from now on.
+    virtual void on_hint_made(const MadeHint& made) = 0;
 
    protected:
     ~Owner() = default;
   };
 
   Transfers(const TransferParts& parts, Uploads& uploads, Owner& owner, Rng rng);
+  ~Transfers();
 
   // Where this node stands (core/model/place.h): for transfers that begin from now on.
   void stands_in(const std::string& rack) { rack_ = rack; }
@@ -51,6 +55,8 @@ class Transfers final : private Transfer::Owner {
   SpaceFetch* fetch_of(const SpaceKey& space);
 
  private:
+  template <class Call>
+  void each_fetch(Call call);
   const Transfer* rival_of(const Transfer& transfer) const;
   void begin_waiting();
   void report(Transfer& transfer);
@@ -62,6 +68,10 @@ class Transfers final : private Transfer::Owner {
   void on_landed(Transfer& transfer, const proto::HoldingRecord& record) override;
   void on_bad_peer(const ContentId& content, NodeId peer, ChunkIndex chunk,
                    const std::string& reason) override;
+  void on_hint_wrong(const ContentId& hint, const ContentId& content,
+                     const std::string& why) override;
+  void on_recipe_found(const ContentId& old_content, const ContentId& content,
+                       const Recipe& recipe) override;
   std::uint64_t promised_to_others(const Transfer& transfer, std::uint64_t device) const override;
 
   TransferParts parts_;
@@ -72,6 +82,7 @@ class Transfers final : private Transfer::Owner {
   std::map<std::uint64_t, std::unique_ptr<Transfer>> running_;  // by job
   std::deque<std::unique_ptr<Transfer>> waiting_;  // for one with the same content or path
   bool removal_posted_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace p2p

@@ -157,6 +157,8 @@ class Download {
   // Time::max() when nothing is pending.
   Time next_deadline() const;
 
+  // Neither here, under way nor held back.
+  bool is_wanted(ChunkIndex chunk) const { return picker_.is_wanted(chunk); }
   bool complete() const { return have_.all(); }
   const Bitfield& have() const { return have_; }
   std::uint64_t bytes_have() const { return bytes_have_; }

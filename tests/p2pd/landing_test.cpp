@@ -106,7 +106,7 @@ class Receiver final : private PartClaims::Owner {
     PartClaims::Owner& owner = *this;
     claims_ = std::make_unique<PartClaims>(control_, disk_, 2, part_, found.durable, owner);
     local_ = std::make_unique<LocalChunks>(control_, disk_, part_,
-                                           [this](ChunkIndex chunk, const Status& right) {
+                                           [this](ChunkIndex chunk, const Status& right, bool) {
                                              if (right) on_have(chunk);
                                              if (!right) have_.reset(chunk.value);
                                            });

@@ -18,7 +18,8 @@ struct Looking : test::Receiving {
   std::shared_ptr<Part> part = open_part();
   std::map<std::uint32_t, Status> said;
   Indices order_said;
-  LocalChunks local{threads.control, threads.disk, part, [this](ChunkIndex chunk, const Status& s) {
+  LocalChunks local{threads.control, threads.disk, part,
+                    [this](ChunkIndex chunk, const Status& s, bool) {
                       said[chunk.value] = s;
                       order_said.push_back(chunk.value);
                     }};
@@ -122,7 +123,7 @@ TEST_CASE("Nobody is told of a chunk after the end of who looks", "[p2pd][local]
   int told = 0;
   {
     LocalChunks local(threads.control, threads.disk, node.open_part(),
-                      [&](ChunkIndex, const Status&) { ++told; });
+                      [&](ChunkIndex, const Status&, bool) { ++told; });
     local.look_in_part(ChunkIndex{0});
     local.look_in_part(ChunkIndex{2});
   }

@@ -1,0 +1,139 @@
+// What of a new file this node has already in an old one: finds the old file, has the hints
+// fetched, and matches (docs/decisions/0009).
+//
+// Everything is told bit by bit, so that what is surely missing can be fetched while the rest is
+// still looked for. Control thread only; a thread of its own reads and compares.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/base/byte_range.h"
+#include "core/base/copy_map.h"
+#include "core/delta/match_rules.h"
+#include "librsyncwrap/signature.h"
+#include "p2pd/hint_store.h"
+#include "p2pd/old_file.h"
+#include "p2pd/space_fetch.h"
+
+namespace p2p {
+
+// A hint that the tracker knows of.
+struct KnownHint {
+  bool recipe = false;
+  ContentId id;
+  std::string root_record;
+  RootRecord record;
+  Digest old_root;       // of recipes
+  std::string old_name;  // domain/name@version, for people; may be empty
+};
+
+// All of it outlives the search and the disk pool's jobs.
+struct BasisParts {
+  boost::asio::io_context& control;
+  DiskPool& disk;
+  PeerMesh& mesh;
+  Admission& admission;
+  const ContentStore& contents;
+  const HintStore& hints;
+  Privileged& privileged;
+};
+
+class BasisSearch final : private SpaceFetch::Sink {
+ public:
+  struct Order {
+    OldFileOrder old_file;
+    HashTree tree;                // of the new file
+    std::vector<ByteRange> data;  // its extents
+    std::vector<KnownHint> hints;
+    std::uint32_t chunk_bytes = 0;
+  };
+  struct Owner {
+    // The old file that everything that follows is about. Once, before it.
+    virtual void on_old_file(std::shared_ptr<const OldFile> file) = 0;
+    // These are in the old file; of the stretches `decided`, nothing else will be found.
+    virtual void on_copies(std::vector<CopyRange> found, ByteRange decided) = 0;
+    // There is no more to find. `how` is for people: what was used, or why nothing was.
+    virtual void on_search_over(const std::string& how) = 0;
+    virtual void share_hint(const ContentId& hint, ServeSourcePtr source, const Bitfield* have) = 0;
+    virtual void unshare_hint(const ContentId& hint) = 0;
+    virtual void on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  BasisSearch(const BasisParts& parts, Owner& owner, Order order, Rng rng);
+  ~BasisSearch();
+
+  void start();
+  // Removes what was fetched of a hint; nothing is called any more.
+  void let_go();
+  // The fetch of a hint, while there is one.
+  SpaceFetch* fetch() { return fetch_.get(); }
+  bool over() const { return over_; }
+  // The hint that led to what was found; nothing when the files are equal or none was used.
+  const std::optional<KnownHint>& used() const { return used_; }
+  bool scanned() const { return scanned_; }
+  std::uint64_t bytes_received() const;
+
+ private:
+  void found_old_file(OldFileFound found);
+  const KnownHint* recipe_for(const Digest& root) const;
+  const KnownHint* signature() const;
+  void get(const KnownHint& hint);
+  void fetch_hint(Result<Fd> file);
+  void watch_progress();
+  void hint_is_here(ServeSourcePtr source);
+  void read_recipe(ServeSourcePtr source);
+  bool sampled_now() const;
+  void begin_sample();
+  void sampled(Relation relation);
+  void begin_scan();
+  void end(std::string how);
+  void give_up_hint(const std::string& why);
+  std::string old_name() const;
+
+  void write(ArrivedData data, std::vector<ByteRange> pieces,
+             std::function<void(Status)> done) override;
+  void on_chunk_ready(ChunkIndex chunk) override;
+  void on_complete() override;
+  void on_write_failed(const Error& why) override;
+  void on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) override;
+
+  template <class Work, class Then>
+  void on_disk(Work work, Then then);
+  template <class Work>
+  void on_thread(Work work);
+
+  BasisParts parts_;
+  Owner& owner_;
+  Order order_;
+  Rng rng_;
+  std::shared_ptr<const OldFile> old_;
+  std::optional<KnownHint> used_;
+  std::unique_ptr<SpaceFetch> fetch_;
+  std::shared_ptr<ServeSource> hint_;  // the file that it is fetched into
+  ServeSourcePtr hint_whole_;
+  boost::asio::steady_timer timer_;
+  int stuck_looks_ = 0;
+  std::uint64_t received_at_last_look_ = 0;
+  std::uint64_t received_before_ = 0;  // by fetches that are over
+  std::vector<ChunkIndex> sample_chunks_;
+  std::optional<Relation> relation_;
+  bool sampling_ = false;
+  bool scanned_ = false;
+  bool over_ = false;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace p2p

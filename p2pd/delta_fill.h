@@ -1,0 +1,125 @@
+// Fills what it can of a transfer from an old file: decides for each chunk whether it is copied,
+// fetched, or both, has it put together, and finds out who is to blame when it is wrong.
+//
+// Control thread only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/base/bitfield.h"
+#include "core/base/copy_map.h"
+#include "core/delta/chunk_plan.h"
+#include "core/delta/recipe.h"
+#include "p2pd/assembler.h"
+#include "p2pd/basis_search.h"
+
+namespace p2p {
+
+class DeltaFill final : private BasisSearch::Owner {
+ public:
+  struct Owner {
+    // Chunks came or were let go: it may be time to land, or to do more.
+    virtual void on_delta_moved() = 0;
+    // Writing a chunk failed: the transfer cannot go on.
+    virtual void on_delta_failed(const Error& why) = 0;
+    virtual void share_hint(const ContentId& hint, ServeSourcePtr source, const Bitfield* have) = 0;
+    virtual void unshare_hint(const ContentId& hint) = 0;
+    // The hint led to wrong bytes, again and again, and the old file has not changed.
+    virtual void on_hint_wrong(const ContentId& hint, const std::string& why) = 0;
+    virtual void on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  // `fetch` is the one of the data, outlives this, and is told nothing of chunks that are
+  // undecided: it holds them back. `part` is what it is written to.
+  DeltaFill(const BasisParts& parts, Owner& owner, BasisSearch::Order order,
+            std::shared_ptr<Part> part, SpaceFetch& fetch, Rng rng);
+  ~DeltaFill();
+
+  // These chunks are held back until it is known what of them is here. Before start().
+  void take(const Bitfield& undecided) { undecided_ = undecided; }
+  void start();
+  // The fetch of a hint, while there is one.
+  SpaceFetch* hint_fetch() { return search_ ? search_->fetch() : nullptr; }
+  // One more that is held back.
+  void consider(ChunkIndex chunk);
+  // See SpaceFetch::Sink.
+  void put_together(ChunkIndex chunk);
+  void on_leaves(ChunkIndex chunk, const std::optional<std::vector<Digest>>& leaves);
+  // While true nothing is copied.
+  void set_paused(bool paused);
+  // Nothing is being put together or asked about.
+  bool idle() const { return (!assembler_ || assembler_->idle()) && wrong_.empty(); }
+  // Closes the old file on a disk thread; nothing is called any more.
+  void let_go_of_files();
+
+  std::uint64_t bytes_copied() const { return bytes_copied_; }
+  // Of hints.
+  std::uint64_t bytes_received() const { return search_ ? search_->bytes_received() : 0; }
+  // For people: the old file and how it was used, or why there was none; empty as long as it is
+  // looked for.
+  const std::string& basis() const { return basis_; }
+  // What a scan found out and others need not find out again: nothing when there was a recipe, or
+  // when it is not known what the old file was.
+  std::optional<Recipe> found_recipe() const;
+  const std::shared_ptr<const OldFile>& old_file() const { return old_file_; }
+
+ private:
+  struct Wrong {
+    ChunkPlan plan;
+    std::vector<Digest> leaves;  // what it came to
+    std::vector<NodeId> contributors;
+  };
+
+  void decide(ChunkIndex chunk, bool held);
+  void assemble(ChunkIndex chunk, ChunkPlan plan, bool fetched);
+  void assembled(ChunkIndex chunk, const ChunkPlan& plan, bool fetched, Part::PutTogether result);
+  void on_wrong(ChunkIndex chunk, Wrong wrong);
+  void repair(ChunkIndex chunk, const Wrong& wrong, const std::vector<Digest>& right);
+  void fetch_whole(ChunkIndex chunk);
+  void blame_old_file();
+  void abandon(bool unchanged);
+
+  void on_old_file(std::shared_ptr<const OldFile> file) override;
+  void on_copies(std::vector<CopyRange> found, ByteRange decided) override;
+  void on_search_over(const std::string& how) override;
+  void share_hint(const ContentId& hint, ServeSourcePtr source, const Bitfield* have) override {
+    owner_.share_hint(hint, std::move(source), have);
+  }
+  void unshare_hint(const ContentId& hint) override { owner_.unshare_hint(hint); }
+  void on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) override {
+    owner_.on_bad_peer(peer, chunk, reason);
+  }
+
+  BasisParts parts_;
+  Owner& owner_;
+  std::shared_ptr<Part> part_;
+  SpaceFetch& fetch_;
+  ContentId content_;
+  HashTree tree_;
+  std::unique_ptr<BasisSearch> search_;
+  std::shared_ptr<const OldFile> old_file_;
+  std::unique_ptr<Assembler> assembler_;
+  CopyMap copies_;
+  Bitfield undecided_;                     // held back until the search has passed them
+  Bitfield assembling_;                    // held back: all of it is in the old file
+  std::map<ChunkIndex, ChunkPlan> plans_;  // of chunks that are shortened
+  std::map<ChunkIndex, Wrong> wrong_;      // whose leaves are asked for
+  std::set<ChunkIndex> repaired_;          // once; the next time they are fetched whole
+  bool paused_ = false;
+  int blames_ = 0;
+  bool abandoned_ = false;
+  std::uint64_t bytes_copied_ = 0;
+  std::string basis_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace p2p
