@@ -82,7 +82,8 @@ class Ours(System):
     def wait_ready(self, name):
         self.processes.wait_for(name, (self.folder / f"{name}.ready").exists)
 
-    def prepare(self, file):
+    def start(self, hosts, shares, *options):
+        """A tracker and an agent on each of these hosts; `shares` has folders that some serve."""
         listen = f"{self.tracker_host.address}:7400"
         self.ctl("init", "--tracker-data", self.folder / "tracker", "--name", "lab", "--api",
                  "127.0.0.1:7401")
@@ -90,7 +91,6 @@ class Ours(System):
                              self.folder / "tracker", "--listen", listen, "--api",
                              "127.0.0.1:7401", "--ready-file", self.folder / "tracker.ready")
         self.wait_ready("tracker")
-        hosts = [*self.sources, *self.receivers]
         token = self.ctl("token", "create", "--uses", len(hosts))
         for host in hosts:
             data = self.folder / "data" / host.name
@@ -98,12 +98,15 @@ class Ours(System):
                      "--name", host.name, "--label", f"rack=r{host.rack}")
             copies = self.destination(host).parent
             copies.mkdir(parents=True)
-            share = ["--share", file.parent] if host in self.sources else []
+            share = ["--share", shares[host]] if host in shares else []
             self.processes.start(host, host.name, self.agent, "run", "--data", data, "--listen",
                                  f"{host.address}:7402", "--root", copies, *share, "--ready-file",
-                                 self.folder / f"{host.name}.ready")
+                                 self.folder / f"{host.name}.ready", *options)
         for host in hosts:
             self.wait_ready(host.name)
+
+    def prepare(self, file):
+        self.start([*self.sources, *self.receivers], {host: file.parent for host in self.sources})
         for source in self.sources:  # the same bytes and metadata: one content id, several seeds
             self.ctl("publish", f"{source.name}:{file}", "--name", "bench/file")
 
