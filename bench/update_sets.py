@@ -98,7 +98,7 @@ def columns(fresh_bytes):
     return [
         ("way", 13, lambda row: row["way"]),
         ("link MB", 9, lambda row: mb(row["wire_bytes"])),
-        ("of new", 7, lambda row: number(row["wire_bytes"] / fresh_bytes, 3)),
+        ("of new", 7, lambda row: number(fresh_bytes and row["wire_bytes"] / fresh_bytes, 3)),
         ("most MB", 8, lambda row: mb(row["most"])),
         ("prep. s", 7, lambda row: number(row["prepare_seconds"], 1)),
         ("prep. CPU", 9, lambda row: number(row["prepare_cpu_seconds"], 1)),
