@@ -85,10 +85,7 @@ class Kills:
 
     def new_file(self, tag):
         """A content that no node has seen, published; returns (path, name)."""
-        # After a kill of the tracker its nodes come back when they notice.
-        e2e.wait_until(lambda: all(node.get("online") for node in
-                                   self.cluster.ctl_json("node", "list").get("nodes", [])),
-                       20, "every node is online")
+        self.wait_online()
         share = self.cluster.nodes["source"].share
         for path in share.iterdir():
             path.unlink()
@@ -97,6 +94,18 @@ class Kills:
         self.cluster.publish("source", file, name)
         return file, name
 
+    def wait_online(self):
+        """After a kill of the tracker its nodes come back when they notice."""
+        e2e.wait_until(lambda: all(node.get("online") for node in
+                                   self.cluster.ctl_json("node", "list").get("nodes", [])),
+                       20, "every node is online")
+
+    def clear(self):
+        """The next push shall find nothing."""
+        for copy in self.copies:
+            copy.unlink(missing_ok=True)
+        self.old = None
+
     def start_push(self, name):
         return self.cluster.start_ctl("push", name, "--to", ",".join(RECEIVERS), "--path", PATH,
                                       "--limit", self.args.limit)
@@ -104,8 +113,7 @@ class Kills:
     def undisturbed(self, number):
         """(seconds, bytes on the interface) of a push that nothing happens to."""
         _, name = self.new_file(f"undisturbed-{number}")
-        for copy in self.copies:
-            copy.unlink(missing_ok=True)
+        self.clear()
         traffic, begin = loopback_bytes(), time.monotonic()
         run = self.cluster.finish(self.start_push(name), LONG)
         if run.code != 0:
@@ -182,6 +190,13 @@ class Kills:
                 self.cluster.ctl("job", "cancel", job["id"])
         return complaints
 
+    def note_parts(self, file):
+        """Called while the victims are down."""
+
+    def fetched_too_much(self):
+        """Complaints about what was fetched although it was there."""
+        return []
+
     def left_behind(self):
         found = e2e.leftovers(self.cluster.folder / "nodes") + e2e.leftovers(
             self.cluster.folder / "share")
@@ -190,9 +205,7 @@ class Kills:
     def make(self, point, duration, traffic):
         """One point; returns what was measured. `traffic` is that of an undisturbed push."""
         if not point.overwrites:
-            for copy in self.copies:
-                copy.unlink(missing_ok=True)
-            self.old = None
+            self.clear()
         file, name = self.new_file(f"point-{point.number}")
         before, begin = loopback_bytes(), time.monotonic()
         push = self.start_push(name)
@@ -200,6 +213,7 @@ class Kills:
         at = time.monotonic() - begin
         complaints = self.kill(point)
         down = time.monotonic()
+        self.note_parts(file)
         if point.looks:
             complaints += [f"neither old nor new at {who}" for who in self.torn(file)]
         time.sleep(max(0, down + point.away - time.monotonic()))
@@ -215,7 +229,7 @@ class Kills:
                 complaints.append(f"no copy at {who}")
             elif e2e.digest(copy) != expected:
                 complaints.append(f"wrong bytes at {who}")
-        complaints += self.left_behind()
+        complaints += self.left_behind() + self.fetched_too_much()
         complaints += [f"{program.name} has ended with {program.process.poll()}"
                        for program in (self.cluster.tracker, *self.cluster.nodes.values())
                        if program.process.poll() is not None]
@@ -233,10 +247,10 @@ def save_logs(cluster, folder, point):
         shutil.copytree(cluster.folder / "logs", target)
 
 
-def make_points(args, points):
-    """Makes points on one cluster until one fails; yields (result of each, baseline)."""
+def make_points(args, points, kind):
+    """Makes points on one cluster until one fails; yields the result of each."""
     with running_cluster(*NODES) as cluster:
-        kills = Kills(cluster, args)
+        kills = kind(cluster, args)
         base = [kills.undisturbed(number) for number in range(UNDISTURBED)]
         duration = statistics.median(seconds for seconds, _ in base)
         traffic = statistics.median(count for _, count in base)
@@ -284,15 +298,17 @@ def print_summary(results):
         print(line, flush=True)
 
 
-def run(args):
+def run(args, kind=Kills, point=Point, again="bench/landing kill"):
+    """Makes the points that the command line names; `kind` makes the pushes, `point` draws
+    the moments, `again` is the command that makes one of them again."""
     victims = tuple(args.victims.split(",")) if args.victims else VICTIMS
     last = args.points if args.count is None else min(args.points, args.first + args.count)
-    points = [Point(args.seed, number, victims) for number in range(args.first, last)]
+    points = [point(args.seed, number, victims) for number in range(args.first, last)]
     results = []
     while points:
         before = len(points)
         try:
-            for result in make_points(args, points):
+            for result in make_points(args, points, kind):
                 results.append(result)
         except RuntimeError as error:
             if not results:
@@ -305,7 +321,7 @@ def run(args):
     print_summary(results)
     failed = [one["point"] for one in results if one["complaints"]]
     for number in failed:
-        print(f"again: bench/landing kill --seed {args.seed} --size {args.size} --limit "
+        print(f"again: {again} --seed {args.seed} --size {args.size} --limit "
               f"{args.limit} --first {number} --count 1"
               + (f" --victims {args.victims}" if args.victims else ""))
     return {"results": results}, not failed
