@@ -10,8 +10,10 @@ import subprocess
 import tempfile
 import threading
 import time
+import types
 
 import lab
+from landing_cluster import Process, helpers_of
 from swarm_systems import Ours
 
 LONG = 7200     # seconds that a command may take
@@ -163,6 +165,11 @@ class Agents(Ours):
 
     def copy(self, node):
         return self.destination(self.hosts_of[node])
+
+    def processes_of(self, name):
+        """The agent of a node and its helpers."""
+        program = types.SimpleNamespace(process=self.processes.running[name])
+        return [Process(program.process.pid), *helpers_of(program)]
 
     def log(self, name):
         return (self.folder / f"{name}.log").read_text(errors="replace")

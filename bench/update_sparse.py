@@ -4,7 +4,7 @@ import random
 import subprocess
 
 from common import KiB, MiB, first_difference, make_sparse, size_of
-from landing_cluster import Process, Report, helpers_of, timed
+from landing_cluster import Report, timed
 from update_data import PAGE
 from update_lab import Agents, Measured, four_numbers, hosts
 
@@ -33,8 +33,7 @@ class Watched:
     """An agent and its helpers, whose peaks begin anew."""
 
     def __init__(self, agents, node):
-        self.process = agents.processes.running[node]
-        self.processes = [Process(self.process.pid), *helpers_of(self)]
+        self.processes = agents.processes_of(node)
         for one in self.processes:
             with open(f"/proc/{one.pid}/clear_refs", "w", encoding="ascii") as file:
                 file.write("5")  # VmHWM is what is resident now
