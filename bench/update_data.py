@@ -2,10 +2,10 @@
 
 Content is random on purpose: compression changes nothing, so bytes compare like with like.
 
-    vm         extents of 64 KiB to 4 MiB: 30 % zeros, 5 % duplicates of earlier ones, the rest random;
-               v2 overwrites 1 % of the pages of 4 KiB, in place
-    tar        files of 24 KB in the median and 115 KB on average; v2 lacks 1 % of them, 2 % have 1 to
-               2000 bytes inserted somewhere, 1 % are new (24 KB in the median, 33 KB on average)
+    vm         extents of 64 KiB to 4 MiB: 30 % zeros, 5 % duplicates of earlier ones, the rest
+               random; v2 overwrites 1 % of the pages of 4 KiB, in place
+    tar        files of 24 KB in the median and 115 KB on average; v2 lacks 1 % of them, 2 % have 1
+               to 2000 bytes inserted, 1 % are new (24 KB in the median, 33 KB on average)
     tarhdr     the same, and in v2 every file's two times are other ones: 24 bytes of each header
     dense      random; v2 has 16 other bytes in every page of 4 KiB
     unrelated  v1 is that of tar, of twice the size, v2 is random
@@ -103,8 +103,8 @@ NEW_MEAN = 33_000
 
 
 def file_sizes(count, mean, draw):
-    """Sizes at even steps of a log-normal distribution, in drawn order: sum and median hardly depend
-    on the seed."""
+    """Sizes at even steps of a log-normal distribution, in drawn order: sum and median hardly
+    depend on the seed."""
     sigma = math.sqrt(2 * math.log(mean / MEDIAN))
     normal = statistics.NormalDist(math.log(MEDIAN), sigma)
     sizes = [int(math.exp(normal.inv_cdf((step + 0.5) / count))) for step in range(count)]

@@ -1,4 +1,4 @@
-"""bench/update disks: updates on XFS and ext4, each on a loop device of its own; reflinks and extents."""
+"""bench/update disks: updates on XFS and ext4 on loop devices; reflinks and extents."""
 
 import contextlib
 import os

@@ -1,6 +1,5 @@
-"""bench/update fleet: nodes with v1, with v0 and with nothing get v2 in one swarm over shaped links."""
+"""bench/update fleet: nodes with v1, with v0 and with nothing get v2 in one swarm, links shaped."""
 
-import pathlib
 import re
 import shutil
 import statistics
@@ -42,10 +41,10 @@ def make_versions(share, size, seed):
     return len({*first, *second}) * PAGE, len(second) * PAGE
 
 
-def update(agents, groups, report):
+def update(agents, groups, new, report):
     """Brings v2 to everybody; returns what was measured."""
     nodes = [node for group in groups for node in group.nodes]
-    expected = agents.expected
+    expected = digest(new)
     mark, read = len(agents.log("source")), read_by(agents, "source")
     counters = {name: host.counters() for name, host in agents.hosts_of.items()}
     cpu, begin = agents.processes.cpu_seconds(), time.monotonic()
@@ -65,7 +64,7 @@ def update(agents, groups, report):
     report.seconds("push, as p2pctl sees it", seconds)
     report.seconds("CPU of all processes", cpu)
     # Looking for v2 in v1, or at v2 as a whole, would read at least as much as one of them.
-    report.add("files read at the source", read, source_sent + agents.size // 2)
+    report.add("files read at the source", read, source_sent + new.stat().st_size // 2)
     report.count("lines about hints in the source's log", len(hints), 0)
     for line in hints[:5]:
         print(f"    {line}")
@@ -98,11 +97,10 @@ def run(args):
     print(f"links {args.rate} both ways (tbf), {args.cc}, image of {size_text(args.size)}",
           flush=True)
     with hosts(*names, rate=args.rate, cc=args.cc, frames=args.frames) as (the_lab, made, folder):
-        share = pathlib.Path(folder / "share")
+        share = folder / "share"
         share.mkdir()
         missing = dict(zip((1, 2), make_versions(share, args.size, args.seed)))
         agents = Agents(the_lab, folder, made, args)
-        agents.expected, agents.size = digest(share / "v2"), args.size
         try:
             agents.launch({"source": share})
             for version in (1, 2):
@@ -114,7 +112,7 @@ def run(args):
             data = int(agents.json("file", "show", "bench/image@3")["data_bytes"])
             for group in groups:
                 group.missing = missing.get(group.version, data)
-            result = update(agents, groups, report)
+            result = update(agents, groups, share / "v2", report)
         finally:
             agents.close()
     return {"rows": report.rows, **result}, report.all_reached()

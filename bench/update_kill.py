@@ -1,9 +1,9 @@
-"""bench/update kill: kill -9 at random points of an update that four nodes make from version to version.
+"""bench/update kill: kill -9 at random points of updates from version to version.
 
-The points are those of bench/landing kill. Every push is a new version of one image, with 5 % of the
-pages overwritten. While the victims are down, the chunks in each part that are right already are
-looked for: after the restart, no more may be fetched than what is missing in the others. Nodes that
-go on may lose what was on its way from the dead.
+The points are those of bench/landing kill. Every push is a new version of one image, with 5 % of
+the pages overwritten. While the victims are down, the chunks in each part that are right already
+are looked for: after the restart, no more may be fetched than what is missing in the others. Nodes
+that go on may lose what was on its way from the dead.
 """
 
 import pathlib
@@ -12,7 +12,7 @@ import shutil
 
 import landing_kill
 from common import size_of
-from landing_kill import NODES, RECEIVERS, VICTIMS, Kills
+from landing_kill import RECEIVERS, VICTIMS, Kills
 from update_data import PAGE, change_pages, make_image
 
 CHANGED = 0.05
@@ -96,8 +96,9 @@ class Updates(Kills):
                 if name not in self.victims:
                     allowed += ON_ITS_WAY * self.chunk
                 if count > allowed:
+                    there = len(self.parts.get(name, ()))
                     complaints.append(f"{name} fetches {count - allowed} bytes that it had "
-                                      f"({count}, {len(self.parts.get(name, ()))} chunks were there)")
+                                      f"({count} in all, {there} chunks were there)")
         return complaints
 
 
@@ -128,8 +129,8 @@ def add_arguments(parser):
     parser.add_argument("--count", type=int, help="how many of them to make (default: the rest)")
     parser.add_argument("--victims", help=f"only these: {','.join(VICTIMS)}")
     parser.add_argument("--size", type=size_of, default="64MiB")
-    parser.add_argument("--limit", default="8MB/s", help=f"of the push to {len(NODES) - 1} nodes, of "
-                        f"which {CHANGED:.0%} of the image go to each")
+    parser.add_argument("--limit", default="8MB/s", help="of the push to four nodes, which need "
+                        f"{100 * CHANGED:.0f} %% of the image each")
     parser.add_argument("--logs", type=pathlib.Path, help="keeps the logs of failures here")
 
 

@@ -1,5 +1,5 @@
-"""What the checks of bench/update share: hosts in a lab, what crosses a host's link, how much memory
-processes took, and p2pd with a receiver that may hold an older version."""
+"""What the checks of bench/update share: hosts in a lab, what crosses a host's link, how much
+memory processes took, and p2pd with a receiver that may hold an older version."""
 
 import contextlib
 import hashlib
@@ -54,7 +54,7 @@ def no_segments(host):
 
 
 class Peaks(threading.Thread):
-    """VmHWM of every process of a control group, looked for every 20 ms: {name of program: bytes}."""
+    """VmHWM of the processes of a control group, every 20 ms: {name of program: bytes}."""
 
     def __init__(self, cgroup):
         super().__init__(daemon=True)

@@ -124,7 +124,8 @@ def measure(name, pair, args):
     """A row of results; None when the tool is not installed, which is said."""
     tool = PEERS[name]
     if shutil.which(tool.program) is None:
-        print(f"{name}: {tool.program} is not installed: apt-get install {tool.package}", flush=True)
+        print(f"{name}: {tool.program} is not installed: apt-get install {tool.package}",
+              flush=True)
         return None
     with hosts("source", "receiver", cc=args.cc, frames=args.frames) as (_, made, folder):
         peer = tool(made["source"], made["receiver"], folder, pair)

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 
 import update_peers
-from common import GiB, KiB, size_of
+from common import GiB, size_of
 from update_data import Pair
 from update_lab import Table, mb
 from update_sets import columns, ours
@@ -84,12 +84,14 @@ def run(args):
 
 
 def add_arguments(parser):
-    parser.add_argument("--packages", default=PACKAGES, help="each with two versions in the archives")
+    parser.add_argument("--packages", default=PACKAGES,
+                        help="each with two versions in the archives")
     parser.add_argument("--old", type=pathlib.Path, help="instead of packages, with --new")
     parser.add_argument("--new", type=pathlib.Path)
     parser.add_argument("--blocks", default=BLOCKS, help="of rsync; 0: its own choice")
 
 
 def need_of(args):
-    return 6 * GiB if not args.new else 5 * max(os.stat(args.old).st_size, os.stat(args.new).st_size,
-                                                KiB)
+    if not args.old:
+        return 6 * GiB
+    return 5 * max(os.stat(args.old).st_size, os.stat(args.new).st_size)

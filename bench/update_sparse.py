@@ -38,8 +38,9 @@ class Watched:
             with open(f"/proc/{one.pid}/clear_refs", "w", encoding="ascii") as file:
                 file.write("5")  # VmHWM is what is resident now
 
-    def peaks(self):
-        return [one.peak_bytes() for one in self.processes]
+    def show(self, report, what):
+        for number, one in enumerate(self.processes):
+            report.add(what + " helper" * (number > 0), one.peak_bytes(), PEAK_MOST)
 
 
 def run(args):
@@ -63,15 +64,13 @@ def run(args):
             source = Watched(agents, "source")
             seconds, _ = timed(agents.publish, "source", new, "bench/sparse")
             report.seconds("publish v2", seconds)
-            for number, peak in enumerate(source.peaks()):
-                report.add(f"memory after publish: source{' helper' * (number > 0)}", peak, PEAK_MOST)
+            source.show(report, "memory after publish, source")
             source, receiver = Watched(agents, "source"), Watched(agents, "receiver")
             with Measured(made["receiver"], agents.processes) as measured:
                 job = agents.push("bench/sparse", ["receiver"])
             report.seconds("push v2", measured.result["seconds"])
             for name, watched in (("source", source), ("receiver", receiver)):
-                for number, peak in enumerate(watched.peaks()):
-                    report.add(f"memory, {name}{' helper' * (number > 0)}", peak, PEAK_MOST)
+                watched.show(report, f"memory, {name}")
             report.add("on the receiver's link", measured.result["wire_bytes"])
             report.ratio("of what has changed", measured.result["wire_bytes"] / changed)
             numbers = four_numbers(job["tasks"][0])
