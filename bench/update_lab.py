@@ -200,6 +200,8 @@ class Table:
 
     def add(self, row):
         self._print([text(row) for _, _, text in self.columns])
+        if row.get("basis"):
+            print(f"    {row['basis']}", flush=True)
 
     def _print(self, words):
         cells = [f"{word:>{width}}" for word, (_, width, _) in zip(words, self.columns)]
