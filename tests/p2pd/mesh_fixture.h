@@ -51,6 +51,7 @@ struct MeshOwner final : PeerMesh::Owner {
   std::vector<ChunkIndex> leaves_wanted;
   std::vector<std::string> leaves;
   std::vector<ChunkRange> data;
+  std::vector<std::size_t> leaves_of_data;
   std::uint64_t sent = 0;
   std::vector<std::pair<NodeId, std::string>> broke_rules;
 
@@ -95,6 +96,7 @@ struct MeshOwner final : PeerMesh::Owner {
   }
   void on_peer_data(NodeId, const SpaceKey&, ArrivedData arrived) override {
     data.push_back(arrived.range);
+    leaves_of_data.push_back(arrived.leaves.size());
   }
   void on_peer_sent(NodeId, std::uint32_t bytes) override { sent += bytes; }
   void on_serve_failed(const ServeSourcePtr&, const Error&) override {}

@@ -24,6 +24,13 @@ void data(Guest& guest, std::uint16_t channel, const ChunkRange& range) {
   guest.connection->send_data(std::move(frame), range.length);
 }
 
+std::string leaves_message(std::size_t bytes) {
+  proto::PeerMessage message;
+  message.mutable_leaves()->set_content_id(std::string(content_number(1).digest.view()));
+  message.mutable_leaves()->set_leaves(std::string(bytes, 'x'));
+  return message.SerializeAsString();
+}
+
 struct Offence {
   std::string name;
   std::string reason;
@@ -59,6 +66,34 @@ const std::vector<Offence>& offences() {
        [](Guest& guest) {
          data(guest, 1, {ChunkIndex{0}, 1000, 16384});
        }},
+      {"a REQUEST_RANGES without ranges", "malformed REQUEST_RANGES",
+       [](Guest& guest) {
+         guest.connection->send(FrameType::request_ranges, 1, std::string(8, '\0'));
+       }},
+      {"a REQUEST_RANGES with 1,025 of them", "malformed REQUEST_RANGES",
+       [](Guest& guest) {
+         const std::string ranges(2 * (kMaxRequestRanges + 1), '\1');
+         guest.connection->send(FrameType::request_ranges, 1, std::string(8, '\0') + ranges);
+       }},
+      {"ranges on a channel that was never opened", "never opened",
+       [](Guest& guest) {
+         guest.connection->send(FrameType::request_ranges, 2, std::string(10, '\1'));
+       }},
+      {"data of a run without bytes", "malformed RUN_DATA",
+       [](Guest& guest) { guest.connection->send(FrameType::run_data, 1, std::string(8, '\0')); }},
+      {"data of a run of more than 64 KiB", "malformed RUN_DATA",
+       [](Guest& guest) {
+         guest.connection->send(FrameType::run_data, 1, std::string(8 + kMaxDataBytes + 1, '\0'));
+       }},
+      {"LeavesWanted of no content", "malformed LeavesWanted",
+       [](Guest& guest) {
+         proto::PeerMessage message;
+         message.mutable_leaves_wanted()->set_chunk(1);
+         guest.say(message.SerializeAsString());
+       }},
+      {"half a leaf", "malformed Leaves", [](Guest& guest) { guest.say(leaves_message(48)); }},
+      {"more leaves than a chunk has", "malformed Leaves",
+       [](Guest& guest) { guest.say(leaves_message(513 * 32)); }},
       {"an Open of no content", "malformed Open",
        [](Guest& guest) {
          proto::PeerMessage message;
@@ -95,8 +130,8 @@ void make_ready(MeshHost& host, Guest& guest) {
 }  // namespace
 
 TEST_CASE("Who breaks the rules is dropped, banned and reported", "[p2pd]") {
-  const Offence& offence = offences()[GENERATE(range<std::size_t>(0, 17))];
-  REQUIRE(offences().size() == 17);
+  const Offence& offence = offences()[GENERATE(range<std::size_t>(0, 25))];
+  REQUIRE(offences().size() == 25);
   INFO(offence.name);
   MeshHost host;
   Guest guest;

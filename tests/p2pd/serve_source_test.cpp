@@ -94,4 +94,36 @@ TEST_CASE("What is not watched has not changed: a part, and what is in memory", 
   CHECK_FALSE(memory.has_changed());
 }
 
+TEST_CASE("Ranges near and far are read one behind the other", "[p2pd][serve]") {
+  std::string text(200'000, '\0');
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 31 + i / 251);
+  test::TempFolder folder;
+  ServeSource source;
+  SECTION("of a file") {
+    test::put_file(folder / "a.img", text);
+    source.file = Fd(::open((folder / "a.img").c_str(), O_RDONLY | O_CLOEXEC));
+    source.look_at_file_system();
+  }
+  SECTION("of memory") {
+    source.memory = text;
+  }
+  std::vector<ByteRange> ranges = {{0, 1}, {1, 5}, {4102, 7}, {8206, 100}, {90'000, 20'000}};
+  // More than one call takes, close together.
+  for (std::uint64_t at = 120'000; at < 121'000; at += 10) ranges.push_back({at, 3});
+  ranges.push_back({199'999, 1});
+  std::string wanted;
+  for (const ByteRange& range : ranges) wanted += text.substr(range.offset, range.length);
+  std::string got(wanted.size(), '\0');
+  const std::span into(reinterpret_cast<std::uint8_t*>(got.data()), got.size());
+  REQUIRE(read_blocking(source, ranges, into));
+  CHECK(got == wanted);
+  // Just written: cached.
+  got.assign(wanted.size(), '\0');
+  REQUIRE(read_if_cached(source, ranges, into));
+  CHECK(got == wanted);
+  ranges.back().offset = 200'000;
+  CHECK_FALSE(read_blocking(source, ranges, into));
+  CHECK_FALSE(read_if_cached(source, ranges, into));
+}
+
 }  // namespace p2p

@@ -117,6 +117,37 @@ TEST_CASE("A served chunk of which nobody speaks is offered again after a silenc
   CHECK(seed.offers.take_offers(kStart + seconds(2)).size() == 1);
 }
 
+TEST_CASE("A chunk of which a peer asks for a part only is given when it has that",
+          "[core][transfer]") {
+  Seed seed(10, 1);
+  const auto first = seed.offers.take_offers(kStart);
+  REQUIRE(first.size() == 4);
+  for (const auto& offer : first) {
+    seed.offers.on_requested(offer.peer, *offer.chunk, kStart);
+    seed.offers.on_part_served(offer.peer, *offer.chunk, kStart);
+  }
+  // Others are offered in their place, and nobody gets the four again before a silence.
+  const auto second = seed.offers.take_offers(kStart + milliseconds(1));
+  CHECK(second.size() == 4);
+  for (const auto& offer : second) CHECK_FALSE(offer.chunk == first[0].chunk);
+  seed.offers.on_peer_joined(node(2));
+  for (const auto& offer : seed.offers.take_offers(kStart + milliseconds(1900))) {
+    for (const auto& given : first) CHECK_FALSE(offer.chunk == given.chunk);
+  }
+}
+
+TEST_CASE("A peer that asks for more of a chunk is waited for from then on", "[core][transfer]") {
+  Seed seed(1, 1);
+  const auto offer = seed.offers.take_offers(kStart).front();
+  seed.offers.on_requested(offer.peer, *offer.chunk, kStart);
+  seed.offers.on_part_served(offer.peer, *offer.chunk, kStart);
+  seed.offers.on_part_served(offer.peer, *offer.chunk, kStart + seconds(1));
+  CHECK(seed.offers.take_offers(kStart + milliseconds(2900)).empty());
+  CHECK(seed.offers.take_offers(kStart + seconds(3)).size() == 1);
+  // What was never offered is given to nobody.
+  seed.offers.on_part_served(node(9), ChunkIndex{0}, kStart);
+}
+
 TEST_CASE("What was offered to a peer that left is offered to others", "[core][transfer]") {
   Seed seed(1, 2);
   const auto first = seed.offers.take_offers(kStart);

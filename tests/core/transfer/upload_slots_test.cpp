@@ -290,6 +290,78 @@ TEST_CASE("A peer may queue 64 MiB and no more, and again when they are granted 
   CHECK(test.slots.on_request(node('a'), UploadTest::space(), large));
 }
 
+TEST_CASE("The pieces of a run come with its grant, and are forgotten with its request",
+          "[core][upload_slots]") {
+  UploadTest test(UploadTest::with_slots(1));
+  const std::vector<ByteRange> pieces = {{100, 3}, {200, 5}};
+  const ChunkRange run{ChunkIndex{3}, 70, 8, /*of_run=*/true};
+  const SpaceKey space = UploadTest::space();
+  REQUIRE(test.slots.on_request(node('a'), space, run, /*offered=*/false, pieces));
+  CHECK_FALSE(test.slots.all_granted(node('a'), space, run.chunk));
+  SECTION("granted") {
+    const auto grants = test.slots.take_grants(test.now);
+    REQUIRE(grants.size() == 1);
+    CHECK(grants[0].range == run);
+    CHECK(grants[0].pieces == pieces);
+  }
+  SECTION("cancelled") {
+    test.slots.on_cancel(node('a'), space, run);
+  }
+  SECTION("refused as the space is closed") {
+    const auto refused = test.slots.on_space_closed(space);
+    REQUIRE(refused.size() == 1);
+    CHECK(refused[0].range == run);
+  }
+  SECTION("left") {
+    test.slots.on_peer_left(node('a'));
+  }
+  CHECK(test.slots.all_granted(node('a'), space, run.chunk));
+  CHECK(test.slots.queued() == 0);
+}
+
+TEST_CASE("A cancel is about ranges of the chunk or of a run, never both", "[core][upload_slots]") {
+  UploadTest test(UploadTest::with_slots(1));
+  test.ask('b', 9);
+  test.ask('b', 8);
+  test.granted();
+  const ChunkRange plain{ChunkIndex{3}, 0, kRequest};
+  const ChunkRange run{ChunkIndex{3}, 0, kRequest, /*of_run=*/true};
+  const SpaceKey space = UploadTest::space();
+  REQUIRE(test.slots.on_request(node('a'), space, plain));
+  REQUIRE(test.slots.on_request(node('a'), space, run, false, {{0, kRequest}}));
+  const std::size_t before = test.slots.queued();
+  test.slots.on_cancel(node('a'), space, run);
+  CHECK(test.slots.queued() == before - 1);
+  test.slots.on_cancel(node('a'), space, run);
+  CHECK(test.slots.queued() == before - 1);
+  test.slots.on_cancel(node('a'), space, plain);
+  CHECK(test.slots.queued() == before - 2);
+}
+
+TEST_CASE("A peer may queue 128 Ki pieces and no more, and again when they are gone",
+          "[core][upload_slots]") {
+  UploadTest test;
+  const SpaceKey space = UploadTest::space();
+  const std::vector<ByteRange> pieces(1024, ByteRange{0, 1});
+  const auto ask = [&](std::uint32_t chunk) {
+    return test.slots.on_request(node('a'), space, {ChunkIndex{chunk}, 0, 1024, true}, false,
+                                 pieces);
+  };
+  for (std::uint32_t chunk = 0; chunk < 128; ++chunk) REQUIRE(ask(chunk));
+  CHECK_FALSE(ask(128));
+  test.ask('a', 128);  // plain ones have none
+  SECTION("granted") {
+    CHECK_FALSE(test.slots.take_grants(test.now).empty());
+  }
+  SECTION("cancelled") {
+    test.slots.on_cancel(node('a'), space, {ChunkIndex{7}, 0, 1024, true});
+  }
+  SECTION("denied") {
+    CHECK(test.slots.on_peer_denied(node('a'), ContentId{}).size() == 132);
+  }
+  CHECK(ask(128));
+}
+
 TEST_CASE("When a space is closed its requests come back to be refused", "[core][upload_slots]") {
   UploadTest test(UploadTest::with_slots(1));
   test.ask('a', 0);

@@ -251,6 +251,13 @@ struct HandMade : Loop {
       io.poll();
     }
   }
+  // What the server has sent since the last time, encrypted.
+  std::string received() {
+    std::string bytes(64 * 1024, '\0');
+    const ssize_t got = ::recv(socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+    bytes.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    return bytes;
+  }
   // How many bytes the kernel waits for before it wakes the server.
   int low_water() const {
     int bytes = 0;

@@ -123,6 +123,28 @@ TEST_CASE("A control frame overtakes queued data frames, between two of them", "
   for (std::uint32_t i = 0; i < kFrames; ++i) CHECK(order[i] == std::to_string(i));
 }
 
+TEST_CASE("Short frames that are sent together leave in few records", "[io][net]") {
+  HandMade at;
+  at.handshake();
+  std::string stream;
+  std::size_t plaintext = 0;
+  for (int i = 0; i < 300; ++i) {
+    at.server->send(FrameType::have, 1, std::string(20, 'h'));
+    at.server->send_data(data_frame(1, std::string(100, 'd')), 100);
+    plaintext += kFrameHeaderBytes + 20 + kFrameHeaderBytes + kDataPrefixBytes + 100;
+  }
+  // What close() finds put off goes out.
+  const bool closes = GENERATE(false, true);
+  if (closes) at.server->close();
+  const std::size_t records = (plaintext + 16 * 1024 - 1) / (16 * 1024);
+  REQUIRE(at.spin_until([&] {
+    stream += at.received();
+    return stream.size() >= plaintext + 22 * records;
+  }));
+  CHECK(stream.size() == plaintext + 22 * records);
+  if (!closes) CHECK(at.ear.data_sent == 300 * 100);
+}
+
 TEST_CASE("on_data_sent sums up to the payload that was given, and never runs ahead of it",
           "[io][net]") {
   const std::string payload = noise(2, 50'000);
