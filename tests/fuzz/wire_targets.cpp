@@ -3,6 +3,7 @@
 #include <string>
 
 #include "core/base/check.h"
+#include "core/model/manifest.h"
 #include "io/config/config.h"
 #include "io/wire/frames.h"
 #include "io/wire/hello.h"
@@ -18,6 +19,36 @@ bool same(std::string_view encoded, Bytes body) {
   return encoded == text_of(body);
 }
 
+void run_run_request(Bytes body) {
+  const auto request = decode_run_request(body);
+  if (!request) return;
+  P2P_CHECK(same(encode_run_request(request->run, request->pieces), body));
+  P2P_CHECK(request->run.of_run && request->run.end() > request->run.offset);
+  P2P_CHECK(request->run.end() <= kMaxChunkBytes && request->run.length <= kMaxRequestBytes);
+  P2P_CHECK(!request->pieces.empty() && request->pieces.size() <= kMaxRequestRanges);
+  std::uint64_t end = 0;
+  std::uint64_t sum = 0;
+  for (const ByteRange& piece : request->pieces) {
+    P2P_CHECK(piece.offset >= end && piece.length > 0);
+    end = piece.end();
+    sum += piece.length;
+  }
+  P2P_CHECK(end <= kMaxChunkBytes && sum == request->run.length);
+}
+
+std::vector<std::string> run_request_seeds() {
+  const auto encoded = [](std::uint32_t offset, const std::vector<ByteRange>& pieces) {
+    return encode_run_request({ChunkIndex{3}, offset, 0, /*of_run=*/true}, pieces);
+  };
+  std::vector<ByteRange> dense;
+  for (std::uint64_t i = 0; i < kMaxRequestRanges; ++i) dense.push_back({8192 * i + 100, 16});
+  const std::vector<ByteRange> pages = {{0, 4096}, {65536, 8192}, {kMaxChunkBytes - 1, 1}};
+  const std::vector<ByteRange> one = {{0, 1}};
+  const std::vector<ByteRange> most = {{77, kMaxRequestBytes}};
+  return {encoded(0, dense), encoded(123'457, pages), encoded(kMaxChunkBytes / 2, most),
+          encoded(0, one) + std::string("\x80\x80\x80\x80\x10\1", 6)};
+}
+
 void run_body(const FrameHeader& header, Bytes body) {
   // What a body says must be what it was made of, whatever it is called.
   if (const auto runs = decode_have(body)) P2P_CHECK(same(encode_have(*runs), body));
@@ -25,9 +56,13 @@ void run_body(const FrameHeader& header, Bytes body) {
     P2P_CHECK(range->length > 0 && range->length <= kMaxRequestBytes);
     P2P_CHECK(range->end() > range->offset && same(encode_range(*range), body));
   }
+  run_run_request(body);
   if (const auto offer = decode_offer(body)) P2P_CHECK(same(encode_offer(*offer), body));
   if (const auto range = decode_data_prefix(body)) {
     P2P_CHECK(range->length == body.size() - kDataPrefixBytes && range->end() > range->offset);
+    const auto of_run = decode_run_prefix(body);
+    P2P_CHECK(of_run.has_value() == (range->length <= kMaxDataBytes));
+    P2P_CHECK(!of_run || (of_run->of_run && of_run->end() == range->end()));
   }
   if (header.type == FrameType::hello) {
     const auto hello = read_hello(body);
@@ -59,9 +94,14 @@ std::vector<std::string> frame_seeds() {
   const std::vector<ChunkRun> runs = {{0, 7}, {9, 1}};
   const std::string have = frame(FrameType::have, encode_have(runs));
   const std::string request = frame(FrameType::request, encode_range(range));
-  return {have + request, frame(FrameType::cancel, encode_range(range), kRefusal),
+  const std::string ranges = frame(FrameType::request_ranges, run_request_seeds()[1]);
+  return {have + request,
+          ranges + have,
+          frame(FrameType::cancel, encode_range(range), kRefusal),
           frame(FrameType::offer, encode_offer({5, 1000})) + have,
           frame(FrameType::data, std::string("\1\0\0\0\0\100\0\0", 8) + std::string(100, 'x')),
+          frame(FrameType::run_data, std::string("\1\0\0\0\7\100\0\0", 8) + std::string(100, 'x')),
+          frame(FrameType::cancel, encode_range(range), kRefusal | kOfRun),
           frame(FrameType::hello, make_hello(7402).SerializeAsString())};
 }
 
@@ -87,6 +127,10 @@ void run_peer_messages(Bytes input) {
       const auto content = ContentId::from_raw(message.close().content_id());
       if (!content) return;
       channels.close({*content, message.close().space() == proto::SPACE_BODY});
+    } else if (message.has_leaves_wanted()) {
+      (void)ContentId::from_raw(message.leaves_wanted().content_id());
+    } else if (message.has_leaves()) {
+      (void)ContentId::from_raw(message.leaves().content_id());
     }
   }
 }
@@ -109,8 +153,14 @@ std::vector<std::string> peer_message_seeds() {
   ticket.mutable_ticket()->set_content_id(std::string(32, 'c'));
   proto::PeerMessage version;
   version.set_deny_version(3);
+  proto::PeerMessage wanted;
+  wanted.mutable_leaves_wanted()->set_content_id(std::string(32, 'c'));
+  wanted.mutable_leaves_wanted()->set_chunk(7);
+  proto::PeerMessage leaves;
+  leaves.mutable_leaves()->set_content_id(std::string(32, 'c'));
+  leaves.mutable_leaves()->set_leaves(std::string(64, 'l'));
   return {with_length(open) + with_length(close) + with_length(open),
-          with_length(ticket) + with_length(version)};
+          with_length(ticket) + with_length(version), with_length(wanted) + with_length(leaves)};
 }
 
 // Both directions between agent and tracker.
@@ -155,6 +205,7 @@ std::vector<std::string> control_message_seeds() {
 
 std::vector<Target> wire_targets() {
   return {{"frames", run_frames, frame_seeds},
+          {"run_request", run_run_request, run_request_seeds},
           {"peer_messages", run_peer_messages, peer_message_seeds},
           {"control_messages", run_control_messages, control_message_seeds}};
 }
