@@ -39,9 +39,10 @@ void Assembler::next() {
     ++working_;
     auto wanted = std::make_shared<Wanted>(std::move(queue_.front()));
     queue_.pop_front();
-    disk_.post([this, alive = alive_, &control = control_, part = part_, old = old_file_, wanted] {
+    disk_.post([this, alive = alive_, &control = control_, part = part_, old = old_file_,
+                share = share_, wanted] {
       auto result = std::make_shared<Part::PutTogether>(
-          part->put_together(wanted->chunk, wanted->plan, *old));
+          part->put_together(wanted->chunk, wanted->plan, *old, share));
       boost::asio::post(control, [this, alive, wanted, result] {
         if (!*alive) return;
         --working_;

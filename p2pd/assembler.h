@@ -25,6 +25,8 @@ class Assembler {
   // `done` is called once, on the control thread, unless the assembler is gone. Chunks whose ranges
   // were fetched go before those that need no neighbour: others wait for them.
   void add(ChunkIndex chunk, ChunkPlan plan, Done done);
+  // Share blocks with the old file from now on (Part::put_together), or not.
+  void set_sharing(bool share) { share_ = share; }
   // While true nothing new is begun.
   void set_paused(bool paused);
   bool idle() const { return working_ == 0 && queue_.empty(); }
@@ -44,6 +46,7 @@ class Assembler {
   std::deque<Wanted> queue_;
   int working_ = 0;
   bool paused_ = false;
+  bool share_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/delta/reflink_rules.h"
 #include "io/log/log.h"
 #include "p2pd/offload.h"
 
@@ -66,7 +67,7 @@ std::vector<ByteRange> joined(std::vector<ByteRange> a, const std::vector<ByteRa
 }  // namespace
 
 DeltaFill::DeltaFill(const BasisParts& parts, Owner& owner, BasisSearch::Order order,
-                     std::shared_ptr<Part> part, SpaceFetch& fetch, Rng rng)
+                     std::shared_ptr<Part> part, SpaceFetch& fetch, bool may_share, Rng rng)
     : parts_(parts),
       owner_(owner),
       part_(std::move(part)),
@@ -74,7 +75,8 @@ DeltaFill::DeltaFill(const BasisParts& parts, Owner& owner, BasisSearch::Order o
       content_(order.old_file.content),
       tree_(order.tree),
       undecided_(fetch.space().count()),
-      assembling_(fetch.space().count()) {
+      assembling_(fetch.space().count()),
+      may_share_(may_share) {
   BasisSearch::Owner& search_owner = *this;
   search_ = std::make_unique<BasisSearch>(parts, search_owner, std::move(order), rng);
 }
@@ -98,6 +100,7 @@ void DeltaFill::let_go_of_files() {
 
 void DeltaFill::on_old_file(std::shared_ptr<const OldFile> file) {
   old_file_ = std::move(file);
+  block_ = part_->block_bytes();
   assembler_ = std::make_unique<Assembler>(parts_.control, parts_.disk, part_,
                                            std::shared_ptr<const Fd>(old_file_, &old_file_->file));
   assembler_->set_paused(paused_);
@@ -122,6 +125,9 @@ void DeltaFill::on_copies(std::vector<CopyRange> found, ByteRange decided) {
     }
   }
   copies_.merge(std::move(found));
+  if (assembler_) {
+    assembler_->set_sharing(may_share_ && !too_fragmented(copies_.ranges(), space.size(), block_));
+  }
   for (const ChunkIndex chunk : again) {
     if (fetch_.download().is_wanted(chunk) && !repaired_.contains(chunk)) {
       decide(chunk, /*held=*/false);
@@ -190,6 +196,7 @@ void DeltaFill::assembled(ChunkIndex chunk, const ChunkPlan& plan, bool fetched,
   assembling_.reset(chunk.value);
   if (result.status) {
     bytes_copied_ += plan.copied_bytes;
+    bytes_shared_ += result.shared_bytes;
     plans_.erase(chunk);
     repaired_.erase(chunk);
     if (fetched) {

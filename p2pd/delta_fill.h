@@ -40,8 +40,9 @@ class DeltaFill final : private BasisSearch::Owner {
 
   // `fetch` is the one of the data, outlives this, and is told nothing of chunks that are
   // undecided: it holds them back. `part` is what it is written to.
+  // `may_share`: blocks may be shared with the old file.
   DeltaFill(const BasisParts& parts, Owner& owner, BasisSearch::Order order,
-            std::shared_ptr<Part> part, SpaceFetch& fetch, Rng rng);
+            std::shared_ptr<Part> part, SpaceFetch& fetch, bool may_share, Rng rng);
   ~DeltaFill();
 
   // These chunks are held back until it is known what of them is here. Before start().
@@ -62,6 +63,8 @@ class DeltaFill final : private BasisSearch::Owner {
   void let_go_of_files();
 
   std::uint64_t bytes_copied() const { return bytes_copied_; }
+  // Of these, such that were not written, because the file system shares them.
+  std::uint64_t bytes_shared() const { return bytes_shared_; }
   // Of hints.
   std::uint64_t bytes_received() const { return search_ ? search_->bytes_received() : 0; }
   // For people: the old file and how it was used, or why there was none; empty as long as it is
@@ -118,6 +121,9 @@ class DeltaFill final : private BasisSearch::Owner {
   int blames_ = 0;
   bool abandoned_ = false;
   std::uint64_t bytes_copied_ = 0;
+  std::uint64_t bytes_shared_ = 0;
+  bool may_share_ = false;
+  std::uint32_t block_ = 0;  // of the file system; 0: not known
   std::string basis_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -2,13 +2,16 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <charconv>
 #include <utility>
 
 #include "core/base/buffer.h"
+#include "core/delta/reflink_rules.h"
 #include "io/content/merkle.h"
 #include "io/disk/file_io.h"
 #include "io/log/log.h"
@@ -306,17 +309,23 @@ Status Part::copy(ChunkIndex chunk, const Fd& from) {
   return {};
 }
 
-Part::PutTogether Part::put_together(ChunkIndex chunk, const ChunkPlan& plan, const Fd& old_file) {
+Part::PutTogether Part::put_together(ChunkIndex chunk, const ChunkPlan& plan, const Fd& old_file,
+                                     bool share) {
   const ChunkSpace& space = order_.space;
   const std::uint64_t start = space.offset_of(chunk);
+  PutTogether result;
+  // What is shared is read from the part: the old file may change any time.
+  std::vector<CopyRange> copies = plan.copies;
+  std::vector<ByteRange> here = plan.missing;
+  if (share) share_blocks(start, old_file, copies, here, result.shared_bytes);
   Buffer bytes(space.size_of(chunk));
-  for (const CopyRange& copy : plan.copies) {
+  for (const CopyRange& copy : copies) {
     const auto into = bytes.span().subspan(copy.new_offset, copy.length);
     auto got = read_at(old_file.get(), into, copy.old_offset, "old file of " + name());
     if (!got) return {got.error(), {}};
     std::fill(into.begin() + static_cast<std::ptrdiff_t>(*got), into.end(), std::uint8_t{0});
   }
-  for (const ByteRange& piece : plan.missing) {
+  for (const ByteRange& piece : here) {
     const auto into = bytes.span().subspan(piece.offset, piece.length);
     if (Status read = read_exactly_at(fd(), into, start + piece.offset, name()); !read) {
       return {read.error(), {}};
@@ -331,16 +340,54 @@ Part::PutTogether Part::put_together(ChunkIndex chunk, const ChunkPlan& plan, co
     return {right.error(), std::move(leaves)};
   }
   // Neighbouring copies in one call.
-  for (std::size_t i = 0; i < plan.copies.size();) {
-    const std::uint64_t first = plan.copies[i].new_offset;
+  for (std::size_t i = 0; i < copies.size();) {
+    const std::uint64_t first = copies[i].new_offset;
     std::uint64_t end = first;
-    for (; i < plan.copies.size() && plan.copies[i].new_offset == end; ++i) {
-      end = plan.copies[i].new_end();
-    }
+    for (; i < copies.size() && copies[i].new_offset == end; ++i) end = copies[i].new_end();
     const auto piece = bytes.span().subspan(first, end - first);
     if (Status written = write(piece, start + first); !written) return {written, {}};
   }
-  return {};
+  return result;
+}
+
+// Takes out of `copies` what could be shared, and adds it to what is `here`.
+void Part::share_blocks(std::uint64_t start, const Fd& old_file, std::vector<CopyRange>& copies,
+                        std::vector<ByteRange>& here, std::uint32_t& shared_bytes) {
+  const std::uint32_t block = block_bytes();
+  std::vector<CopyRange> rest;
+  bool able = block > 0;
+  for (const CopyRange& copy : copies) {
+    const CopyRange in_file{start + copy.new_offset, copy.old_offset, copy.length};
+    const auto part = able ? shared_part(in_file, block) : std::nullopt;
+    if (part) {
+      able = tools_.files
+                 .clone_range(fd(), part->new_offset, old_file.get(), part->old_offset,
+                              part->length, name())
+                 .has_value();
+    }
+    if (!part || !able) {
+      rest.push_back(copy);
+      continue;
+    }
+    const std::uint64_t first = part->new_offset - start;
+    if (first > copy.new_offset) {
+      rest.push_back({copy.new_offset, copy.old_offset, first - copy.new_offset});
+    }
+    here.push_back({first, part->length});
+    shared_bytes += static_cast<std::uint32_t>(part->length);
+    const std::uint64_t end = first + part->length;
+    if (end < copy.new_end()) {
+      rest.push_back({end, part->old_end(), copy.new_end() - end});
+    }
+  }
+  copies = std::move(rest);
+}
+
+std::uint32_t Part::block_bytes() const {
+  struct statfs facts {};
+  if (::fstatfs(fd(), &facts) != 0 || facts.f_bsize <= 0) return 0;
+  const auto block = static_cast<std::uint64_t>(facts.f_bsize);
+  return std::has_single_bit(block) && block <= (1u << 20) ? static_cast<std::uint32_t>(block) : 0;
 }
 
 Status Part::sync() {

@@ -82,13 +82,18 @@ class Part {
   Status copy(ChunkIndex chunk, const Fd& from);
 
   // Puts a chunk together: copies from the old file, and what the part holds of the missing ranges.
-  // corrupt: the chunk is not right, and nothing was written; `leaves` are then what it came to. An
-  // old file that has become shorter counts as zeros from there on.
+  // corrupt: the chunk is not right; `leaves` are then what it came to. An old file that has become
+  // shorter counts as zeros from there on. With `share`, stretches of whole blocks are shared with
+  // the old file (reflink) where the file system does that, before anything is verified.
   struct PutTogether {
     Status status;
     std::vector<Digest> leaves;
+    std::uint32_t shared_bytes = 0;
   };
-  PutTogether put_together(ChunkIndex chunk, const ChunkPlan& plan, const Fd& old_file);
+  PutTogether put_together(ChunkIndex chunk, const ChunkPlan& plan, const Fd& old_file,
+                           bool share = false);
+  // Of the file system, for sharing blocks. 0: not known.
+  std::uint32_t block_bytes() const;
 
   // Makes durable what was written before the call. corrupt: somebody has deleted the part or
   // changed its size. After an error nothing is known of what was written since the last success:
@@ -111,6 +116,8 @@ class Part {
   Status make();
   Status size_up();
   Status check_size() const;
+  void share_blocks(std::uint64_t start, const Fd& old_file, std::vector<CopyRange>& copies,
+                    std::vector<ByteRange>& here, std::uint32_t& shared_bytes);
   Result<Bitfield> look(const Bitfield& durable, bool on_record);
   Result<bool> only_zeros(const ByteRange& range);
   const std::string& name() const { return order_.final_path; }

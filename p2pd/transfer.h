@@ -49,6 +49,7 @@ struct PushOrder {
   std::string rack;                    // this node's (core/model/place.h)
   std::vector<NodeId> rack_mates;      // who else of it wants the content
   bool delta = true;                   // look at old files
+  bool reflink = true;                 // share blocks with them where that is possible
   std::string basis;                   // one that the operator has named; empty: none
   std::vector<ContentId> older;        // likely older versions, the likeliest first
   std::vector<KnownHint> hints;
@@ -113,7 +114,7 @@ class Transfer final : private SpaceFetch::Sink,
   // From an old file on this node; there before the fetch began, whatever of it; and written.
   std::uint64_t bytes_copied() const;
   std::uint64_t bytes_already() const;
-  std::uint64_t bytes_written() const { return bytes_written_ + bytes_copied(); }
+  std::uint64_t bytes_written() const;
   const std::string& basis() const { return basis_; }
   // Absolute; empty before it is resolved.
   const std::string& final_path() const { return final_path_; }

@@ -22,8 +22,9 @@ void Transfer::look_for_old_file(const Bitfield& looked_at) {
   const BasisParts parts{parts_.control,  parts_.disk,  parts_.mesh,           parts_.admission,
                          parts_.contents, parts_.hints, parts_.part.privileged};
   DeltaFill::Owner& owner = *this;
-  delta_ =
-      std::make_unique<DeltaFill>(parts, owner, std::move(order), part_, *fetch_, rng_.split());
+  const bool share = order_.reflink && !order_.allocate;
+  delta_ = std::make_unique<DeltaFill>(parts, owner, std::move(order), part_, *fetch_, share,
+                                       rng_.split());
   Bitfield undecided(part_->space().count());
   for (std::uint32_t i = looked_at.find(0, false); i < looked_at.size();
        i = looked_at.find(i + 1, false)) {
@@ -65,6 +66,10 @@ void Transfer::on_hint_wrong(const ContentId& hint, const std::string& why) {
 
 std::uint64_t Transfer::bytes_copied() const {
   return copied_whole_ + (delta_ ? delta_->bytes_copied() : 0);
+}
+
+std::uint64_t Transfer::bytes_written() const {
+  return bytes_written_ + bytes_copied() - (delta_ ? delta_->bytes_shared() : 0);
 }
 
 std::uint64_t Transfer::bytes_already() const {

@@ -99,6 +99,7 @@ void Transfers::take_push(const proto::PushTask& task, const std::string& node_n
   order.rack = rack_;
   order.rack_mates = rack_mates_in(task);
   order.delta = !task.no_delta();
+  order.reflink = !task.no_reflink();
   order.basis = task.basis();
   order.older = older_in(task);
   order.hints = hints_in(task);

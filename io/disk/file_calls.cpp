@@ -1,7 +1,9 @@
 #include "io/disk/file_calls.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
@@ -61,6 +63,17 @@ Status FileCalls::allocate(int fd, std::uint64_t bytes, std::string_view name) {
     }
     return error_from_errno(errno, act("allocate", name));
   }
+}
+
+Status FileCalls::clone_range(int to, std::uint64_t to_offset, int from, std::uint64_t from_offset,
+                              std::uint64_t length, std::string_view name) {
+  file_clone_range range{};
+  range.src_fd = from;
+  range.src_offset = from_offset;
+  range.src_length = length;
+  range.dest_offset = to_offset;
+  if (length > 0 && ::ioctl(to, FICLONERANGE, &range) == 0) return {};
+  return error_from_errno(length > 0 ? errno : EINVAL, act("share blocks with", name));
 }
 
 Status FileCalls::sync_data(int fd, std::string_view name) {

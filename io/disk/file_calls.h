@@ -39,6 +39,12 @@ class FileCalls {
   // Gives every byte of the file a place on the disk; what was not written still reads as zeros.
   // `exhausted` when there is not enough; invalid_argument when the file system cannot do it.
   virtual Status allocate(int fd, std::uint64_t bytes, std::string_view name);
+  // Lets `length` bytes of `from` be shared by `to` (FICLONERANGE): nothing is read or written, and
+  // whoever writes to either later gets blocks of his own. Offsets and length: multiples of the
+  // file system's block; length: not 0. An error means that nothing was shared: not the same file
+  // system, one that cannot do it, or not with these files; writing the bytes will do.
+  virtual Status clone_range(int to, std::uint64_t to_offset, int from, std::uint64_t from_offset,
+                             std::uint64_t length, std::string_view name);
   // See io/disk/file_io.h for what a failure means.
   virtual Status sync_data(int fd, std::string_view name);
   virtual Status sync_all(int fd, std::string_view name);
