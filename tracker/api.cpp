@@ -125,6 +125,7 @@ const std::vector<Api::Route>& Api::routes() {
       {"GET", {"v1", "files", "*", "*", "holders"}, &Api::file_holders},
       {"GET", {"v1", "contents", "*"}, &Api::show_content},
       {"GET", {"v1", "contents", "*", "holders"}, &Api::content_holders},
+      {"POST", {"v1", "plan"}, &Api::plan_push},
       {"POST", {"v1", "jobs"}, &Api::create_job},
       {"GET", {"v1", "jobs"}, &Api::list_jobs},
       {"GET", {"v1", "jobs", "*"}, &Api::show_job},
@@ -396,6 +397,14 @@ void Api::content_holders(const Exchange& exchange, const std::vector<std::strin
   if (const auto found = content_of(exchange, parts)) {
     reply_holders(exchange, found->file, *found->content);
   }
+}
+
+void Api::plan_push(const Exchange& exchange, const std::vector<std::string>&) {
+  proto::PushSpec spec;
+  if (!read_body(exchange, spec)) return;
+  const auto plan = board_.push_plan(spec, wall_now());
+  if (!plan) return reply(exchange, plan.error());
+  reply(exchange, *plan);
 }
 
 void Api::create_job(const Exchange& exchange, const std::vector<std::string>&) {

@@ -51,6 +51,7 @@ class Api {
   void show_content(const Exchange& exchange, const std::vector<std::string>& parts);
   void file_holders(const Exchange& exchange, const std::vector<std::string>& parts);
   void content_holders(const Exchange& exchange, const std::vector<std::string>& parts);
+  void plan_push(const Exchange& exchange, const std::vector<std::string>& parts);
   void create_job(const Exchange& exchange, const std::vector<std::string>& parts);
   void list_jobs(const Exchange& exchange, const std::vector<std::string>& parts);
   void show_job(const Exchange& exchange, const std::vector<std::string>& parts);

@@ -236,6 +236,9 @@ std::vector<const proto::HintRecord*> Hints::of(const Digest& new_root) const {
   for (const auto& [old_root, record] : found->second) {
     if (old_root != Digest{} && !is_dropped(record)) list.push_back(&record);
   }
+  std::stable_sort(list.begin(), list.end(), [](const auto* a, const auto* b) {
+    return a->copied_bytes() > b->copied_bytes();
+  });
   if (const auto* signature_record = signature(new_root)) list.push_back(signature_record);
   return list;
 }

@@ -51,7 +51,7 @@ class Hints {
 
   const proto::HintRecord* recipe(const Digest& new_root, const Digest& old_root) const;
   const proto::HintRecord* signature(const Digest& new_root) const;
-  // All that can be offered; the signature last.
+  // All that can be offered: the recipe that saves most first, the signature last.
   std::vector<const proto::HintRecord*> of(const Digest& new_root) const;
   const proto::HintRecord* find(const ContentId& hint) const;
   std::size_t size() const { return by_age_.size(); }

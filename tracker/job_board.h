@@ -99,6 +99,8 @@ class JobBoard {
   void create(const proto::CreateJobRequest& request, const std::string& created_by, WallTime now,
               std::function<void(Result<JobId>)> done);
   Status cancel(JobId id, WallTime now);
+  // What a push of a known content would cost each node. Changes nothing; the path may be empty.
+  Result<proto::PushPlan> push_plan(const proto::PushSpec& spec, WallTime now) const;
 
   void on_agent_online(NodeId node, WallTime now);
   void on_agent_offline(NodeId node, WallTime now);
@@ -136,6 +138,11 @@ class JobBoard {
 
   Result<Plan> plan(const proto::CreateJobRequest& request, WallTime now);
   Status plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now);
+  Status plan_known(const proto::PushSpec& spec, const Source& source, Plan& plan,
+                    WallTime now) const;
+  Status plan_targets(const proto::PushSpec& spec, const std::string& base_name, Plan& plan,
+                      WallTime now) const;
+  void plan_node(BoardJob& job, const NodeEntry& node, proto::NodePlan& plan) const;
   Status plan_publish(const std::string& node, const std::string& path, const std::string& name,
                       Plan& plan, WallTime now);
   Status plan_base(const proto::PublishSpec& spec, Plan& plan) const;

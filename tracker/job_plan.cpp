@@ -65,9 +65,46 @@ Status JobBoard::plan_base(const proto::PublishSpec& spec, Plan& plan) const {
 }
 
 Status JobBoard::plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now) {
-  auto& record = plan.job.record;
   auto source = parse_source(spec.source());
   if (!source) return source.error();
+  const auto* path = std::get_if<NodePath>(&*source);
+  if (path == nullptr) return plan_known(spec, *source, plan, now);
+  if (Status fits = plan_targets(spec, base_name_of(path->path), plan, now); !fits) return fits;
+  return plan_publish(path->node, path->path, "", plan, now);
+}
+
+// A push of what has been published.
+Status JobBoard::plan_known(const proto::PushSpec& spec, const Source& source, Plan& plan,
+                            WallTime now) const {
+  auto& record = plan.job.record;
+  const proto::ContentRecord* content = nullptr;
+  if (const auto* name = std::get_if<FileName>(&source)) {
+    const proto::FileRecord* file = catalogue_.find(*name);
+    if (file == nullptr) return Catalogue::unknown_file(name->str());
+    record.set_file_name(file->domain() + "/" + file->name() + "@" + file->version());
+    if (!file->withdrawn().empty()) {
+      return Error{Errc::unavailable, record.file_name() + " was " + file->withdrawn()};
+    }
+    content = catalogue_.content(*ContentId::from_raw(file->content_id()));
+  } else {
+    content = catalogue_.content(std::get<ContentId>(source));
+  }
+  if (content == nullptr) return Catalogue::unknown_file(spec.source());
+  record.set_content_id(content->content_id());
+  const ContentId id = content_of(plan.job);
+  if (!content->withdrawn().empty()) {
+    return Error{Errc::unavailable, shown_name(id) + " was " + content->withdrawn()};
+  }
+  if (const std::string why = why_lost(id); !why.empty()) {
+    return Error{Errc::unavailable,
+                 shown_name(id) + " can be had from nobody: " + why + "; publish it again"};
+  }
+  return plan_targets(spec, content->original_name(), plan, now);
+}
+
+Status JobBoard::plan_targets(const proto::PushSpec& spec, const std::string& base_name, Plan& plan,
+                              WallTime now) const {
+  auto& record = plan.job.record;
   auto expression = parse_targets(spec.targets());
   if (!expression) return expression.error();
   const auto candidates = registry_.candidates();
@@ -95,51 +132,20 @@ Status JobBoard::plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now
   record.set_offline_ttl_seconds(ttl);
   record.set_state(kRunning);
 
-  std::string base_name = "file";
-  if (const auto* path = std::get_if<NodePath>(&*source)) {
-    base_name = base_name_of(path->path);
-    if (Status planned = plan_publish(path->node, path->path, "", plan, now); !planned) {
-      return planned;
-    }
-  } else {
-    const proto::ContentRecord* content = nullptr;
-    if (const auto* name = std::get_if<FileName>(&*source)) {
-      const proto::FileRecord* file = catalogue_.find(*name);
-      if (file == nullptr) return Catalogue::unknown_file(name->str());
-      record.set_file_name(file->domain() + "/" + file->name() + "@" + file->version());
-      if (!file->withdrawn().empty()) {
-        return Error{Errc::unavailable, record.file_name() + " was " + file->withdrawn()};
-      }
-      content = catalogue_.content(*ContentId::from_raw(file->content_id()));
-    } else {
-      content = catalogue_.content(std::get<ContentId>(*source));
-    }
-    if (content == nullptr) return Catalogue::unknown_file(spec.source());
-    record.set_content_id(content->content_id());
-    const ContentId id = content_of(plan.job);
-    if (!content->withdrawn().empty()) {
-      return Error{Errc::unavailable, shown_name(id) + " was " + content->withdrawn()};
-    }
-    if (const std::string why = why_lost(id); !why.empty()) {
-      return Error{Errc::unavailable,
-                   shown_name(id) + " can be had from nobody: " + why + "; publish it again"};
-    }
-    base_name = content->original_name();
-  }
-
   // Nodes that have connected once have said what their roots are: a destination outside of them is
   // refused here, before anything starts. The node checks again.
   std::vector<TaskStatus> tasks;
   for (const NodeId id : *targets) {
     const NodeEntry* node = registry_.find(id);
-    if (node->last_seen != WallTime{}) {
+    const bool is_anywhere = plan.only_looks && spec.path().empty();
+    if (node->last_seen != WallTime{} && !is_anywhere) {
       auto resolved = resolve_destination(spec.path(), node->roots, node->record.name(), base_name);
       if (!resolved) return resolved.error();
-      if (!spec.basis().empty()) {
-        auto basis =
-            resolve_basis(spec.basis(), node->shares, node->roots, node->record.name(), base_name);
-        if (!basis) return basis.error().within("the basis");
-      }
+    }
+    if (node->last_seen != WallTime{} && !spec.basis().empty()) {
+      auto basis =
+          resolve_basis(spec.basis(), node->shares, node->roots, node->record.name(), base_name);
+      if (!basis) return basis.error().within("the basis");
     }
     TaskStatus task;
     task.node = id;

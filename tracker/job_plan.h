@@ -13,6 +13,7 @@ inline constexpr const char* kCancelled = "cancelled";
 
 struct JobBoard::Plan {
   BoardJob job;
+  bool only_looks = false;  // nothing will be pushed: a destination may be missing
 };
 
 JobRules rules_of(const proto::JobRecord& record);
