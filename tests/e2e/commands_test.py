@@ -94,6 +94,20 @@ class Commands(ClusterTest):
         self.assertTrue(job["tasks"][0]["durable"])
         self.assertIn("n2", self.cluster.ctl_ok("job", "show", self.pushed).out)
 
+    def test_plan_says_what_each_node_would_fetch_and_changes_nothing(self):
+        jobs = len(self.cluster.jobs())
+        plan = self.cluster.ctl_json("plan", "images/base", "--to", "n2 | n3")
+        self.assertEqual(self.content, plan["content_id"])
+        nodes = {node["node"]: node for node in plan["nodes"]}
+        self.assertEqual(0, int(nodes["n2"]["fetch_bytes"]))
+        self.assertTrue(nodes["n2"]["exact"])
+        lines = self.cluster.ctl_ok("plan", "images/base", "--to", "n2", "-o", "jsonl").out
+        self.assertEqual("n2", json.loads(lines)["node"])
+        self.assertIn("has it already",
+                      self.cluster.ctl_ok("plan", "images/base", "--to", "n2").out)
+        self.assertEqual(1, self.cluster.ctl("plan", "images/none", "--to", "n2").code)
+        self.assertEqual(jobs, len(self.cluster.jobs()))
+
     def test_job_watch_of_a_finished_job_ends_at_once_with_its_exit_code(self):
         self.assertEqual(0, self.cluster.ctl("job", "watch", self.pushed, timeout=10).code)
 

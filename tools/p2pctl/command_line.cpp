@@ -188,7 +188,8 @@ void add_node(Parser& parser) {
 
 void add_publish(Parser& parser) {
   struct Raw {
-    std::string source, name;
+    std::string source, name, base;
+    bool no_delta = false;
     bool detach = false;
   };
   const auto raw = std::make_shared<Raw>();
@@ -196,6 +197,13 @@ void add_publish(Parser& parser) {
   sub->add_option("SOURCE", raw->source, "NODE:/path")->required();
   sub->add_option("--name", raw->name, "domain/name[@version], by default the next version")
       ->required();
+  CLI::Option* base = sub->add_option(
+      "--base", raw->base,
+      "domain/name[@version] that nodes will start from, if this node has it too; by default the "
+      "versions before");
+  sub->add_flag("--no-delta", raw->no_delta,
+                "Nothing is made that spares nodes with an old version")
+      ->excludes(base);
   sub->add_flag("--detach", raw->detach, "Print the job and do not wait for it");
   parser.command(sub, [raw]() -> Result<Command> {
     auto source = parse_source(raw->source);
@@ -212,32 +220,54 @@ void add_publish(Parser& parser) {
     command.spec.set_node(path->node);
     command.spec.set_path(path->path);
     command.spec.set_name(name->str());
+    if (!raw->base.empty()) {
+      auto of = parse_file_name(raw->base);
+      if (!of) return of.error().within("--base");
+      command.spec.set_base(of->str());
+    }
+    command.spec.set_no_delta(raw->no_delta);
     command.detach = raw->detach;
     return Command(command);
   });
 }
 
 // Roots are known to the tracker only; "/" admits whatever is well-formed.
-Status check_destination(const std::string& text) {
+Status check_destination(const char* option, const std::string& text) {
   const std::array<std::string, 1> any_root{"/"};
   auto resolved = resolve_destination(text, any_root, "node", "file");
-  if (!resolved) return resolved.error().within("--path");
+  if (!resolved) return resolved.error().within(option);
   return {};
+}
+
+// What a push and its plan have in common.
+constexpr const char* kTargetsHelp =
+    "Which nodes: names, web[01-20], label=value, '*', joined by | & -";
+constexpr const char* kBasisHelp =
+    "An old file on the nodes to start from, written as --path is; by default the file at --path, "
+    "or "
+    "another version";
+constexpr const char* kNoDeltaHelp = "Fetch everything, whatever old files there are";
+
+Status check_push(const proto::PushSpec& spec) {
+  if (auto source = parse_source(spec.source()); !source) return source.error();
+  if (auto targets = parse_targets(spec.targets()); !targets) return targets.error();
+  if (spec.basis().empty()) return {};
+  return check_destination("--basis", spec.basis());
 }
 
 void add_push(Parser& parser) {
   struct Raw {
-    std::string source, targets, path, limit, ttl;
+    std::string source, targets, path, limit, ttl, basis;
+    std::string reflink = "auto";
     bool detach = false;
     bool allocate = false;
+    bool no_delta = false;
   };
   const auto raw = std::make_shared<Raw>();
   CLI::App* sub = parser.app.add_subcommand("push", "Bring a file to nodes");
   sub->add_option("SOURCE", raw->source, "NODE:/path, domain/name[@version] or a content id")
       ->required();
-  sub->add_option("--to", raw->targets,
-                  "Which nodes: names, web[01-20], label=value, '*', joined by | & -")
-      ->required();
+  sub->add_option("--to", raw->targets, kTargetsHelp)->required();
   sub->add_option("--path", raw->path,
                   "Where it lands: absolute, or relative to the first root; {node} is the node's "
                   "name, a trailing / keeps the file's name")
@@ -246,15 +276,23 @@ void add_push(Parser& parser) {
   sub->add_option("--ttl", raw->ttl, "How long to wait for nodes that are away, 10m by default");
   sub->add_flag("--allocate", raw->allocate,
                 "Copies without holes: every byte gets a place on the disk before the first one");
+  CLI::Option* basis = sub->add_option("--basis", raw->basis, kBasisHelp);
+  sub->add_flag("--no-delta", raw->no_delta, kNoDeltaHelp)->excludes(basis);
+  sub->add_option("--reflink", raw->reflink,
+                  "auto: what old and new file have in common shares its place on the disk where "
+                  "the file system can do that (XFS, btrfs); never: it is copied")
+      ->check(CLI::IsMember({"auto", "never"}));
   sub->add_flag("--detach", raw->detach, "Print the job's id and do not wait for it");
   parser.command(sub, [raw]() -> Result<Command> {
-    if (auto source = parse_source(raw->source); !source) return source.error();
-    if (auto targets = parse_targets(raw->targets); !targets) return targets.error();
-    if (Status fits = check_destination(raw->path); !fits) return fits.error();
     PushCommand command;
     command.spec.set_source(raw->source);
     command.spec.set_targets(raw->targets);
     command.spec.set_path(raw->path);
+    command.spec.set_basis(raw->basis);
+    command.spec.set_no_delta(raw->no_delta);
+    command.spec.set_no_reflink(raw->reflink == "never");
+    if (Status fits = check_push(command.spec); !fits) return fits.error();
+    if (Status fits = check_destination("--path", raw->path); !fits) return fits.error();
     if (!raw->limit.empty()) {
       auto rate = parse_rate(raw->limit);
       if (!rate) return rate.error().within("--limit");
@@ -267,6 +305,34 @@ void add_push(Parser& parser) {
     }
     command.spec.set_allocate(raw->allocate);
     command.detach = raw->detach;
+    return Command(command);
+  });
+}
+
+void add_plan(Parser& parser) {
+  struct Raw {
+    std::string file, targets, path, basis;
+    bool no_delta = false;
+  };
+  const auto raw = std::make_shared<Raw>();
+  CLI::App* sub = parser.app.add_subcommand(
+      "plan", "What each node would have to fetch of a file; nothing is sent");
+  sub->add_option("FILE", raw->file, "domain/name[@version] or a content id")->required();
+  sub->add_option("--to", raw->targets, kTargetsHelp)->required();
+  sub->add_option("--path", raw->path, "Where it would land: what lies there counts, too");
+  CLI::Option* basis = sub->add_option("--basis", raw->basis, kBasisHelp);
+  sub->add_flag("--no-delta", raw->no_delta, kNoDeltaHelp)->excludes(basis);
+  parser.command(sub, [raw]() -> Result<Command> {
+    if (auto file = parse_file(raw->file); !file) return file.error();
+    PlanCommand command;
+    command.spec.set_source(raw->file);
+    command.spec.set_targets(raw->targets);
+    command.spec.set_path(raw->path);
+    command.spec.set_basis(raw->basis);
+    command.spec.set_no_delta(raw->no_delta);
+    if (Status fits = check_push(command.spec); !fits) return fits.error();
+    if (raw->path.empty()) return Command(command);
+    if (Status fits = check_destination("--path", raw->path); !fits) return fits.error();
     return Command(command);
   });
 }
@@ -324,6 +390,7 @@ void add_everything(Parser& parser) {
   add_node(parser);
   add_publish(parser);
   add_push(parser);
+  add_plan(parser);
   add_file_and_job(parser);
 }
 

@@ -49,6 +49,9 @@ struct PushCommand {
   proto::PushSpec spec;
   bool detach = false;
 };
+struct PlanCommand {
+  proto::PushSpec spec;
+};
 struct FileListCommand {};
 struct FileShowCommand {
   std::string resource;  // "files/domain/name[@version]" or "contents/HEX"
@@ -68,10 +71,11 @@ struct JobCancelCommand {
 };
 struct StatusCommand {};
 
-using Command = std::variant<InitCommand, TokenCreateCommand, NodeListCommand, NodeShowCommand,
-                             NodeLabelCommand, NodeRemoveCommand, PublishCommand, PushCommand,
-                             FileListCommand, FileShowCommand, FileLocateCommand, JobListCommand,
-                             JobShowCommand, JobWatchCommand, JobCancelCommand, StatusCommand>;
+using Command =
+    std::variant<InitCommand, TokenCreateCommand, NodeListCommand, NodeShowCommand,
+                 NodeLabelCommand, NodeRemoveCommand, PublishCommand, PushCommand, PlanCommand,
+                 FileListCommand, FileShowCommand, FileLocateCommand, JobListCommand,
+                 JobShowCommand, JobWatchCommand, JobCancelCommand, StatusCommand>;
 
 struct Invocation {
   OutputFormat output = OutputFormat::table;

@@ -31,6 +31,8 @@ int run(Session& session, const FileLocateCommand& command);
 int run(Session& session, const PublishCommand& command);
 int run(Session& session, const PushCommand& command);
 int run(Session& session, const JobWatchCommand& command);
+// commands_plan.cpp
+int run(Session& session, const PlanCommand& command);
 // commands_job.cpp
 int run(Session& session, const JobListCommand& command);
 int run(Session& session, const JobShowCommand& command);

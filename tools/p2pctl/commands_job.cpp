@@ -55,16 +55,35 @@ std::string job_facts(const proto::Job& job) {
   return facts.str();
 }
 
+std::string bytes_text(std::uint64_t bytes) {
+  return bytes == 0 ? "" : format_bytes(bytes);
+}
+
 std::string task_table(const proto::Job& job) {
-  Table table({{"NODE"},
-               {"STATE"},
-               {"DONE", Table::Align::right},
-               {"RATE", Table::Align::right},
-               {"DETAIL"},
-               {"PATH"}});
+  const bool is_push = job.kind() == "push";
+  std::vector<Table::Column> columns{
+      {"NODE"}, {"STATE"}, {"DONE", Table::Align::right}, {"RATE", Table::Align::right}};
+  if (is_push) {
+    for (const char* title : {"FETCHED", "COPIED", "ALREADY", "WRITTEN"}) {
+      columns.push_back({title, Table::Align::right});
+    }
+  }
+  columns.push_back({"DETAIL"});
+  columns.push_back({"PATH"});
+  Table table(std::move(columns));
   for (const proto::Task& task : job.tasks()) {
-    table.add_row({task.node(), task.state(), done_text(task.bytes_done(), task.bytes_total()),
-                   rate_text(task.bytes_per_second()), task.detail(), task.path()});
+    std::vector<std::string> row{task.node(), task.state(),
+                                 done_text(task.bytes_done(), task.bytes_total()),
+                                 rate_text(task.bytes_per_second())};
+    if (is_push) {
+      for (const std::uint64_t bytes : {task.bytes_received(), task.bytes_copied(),
+                                        task.bytes_already(), task.bytes_written()}) {
+        row.push_back(bytes_text(bytes));
+      }
+    }
+    row.push_back(task.detail());
+    row.push_back(task.path());
+    table.add_row(std::move(row));
   }
   return table.str();
 }
@@ -102,7 +121,9 @@ int run(Session& session, const JobShowCommand& command) {
     session.output.print(job);
     return 0;
   }
-  session.output.print(job_facts(job) + (job.tasks().empty() ? "" : "\n" + task_table(job)));
+  const std::string bases = basis_lines(job, BasisOf::every_node);
+  session.output.print(job_facts(job) + (job.tasks().empty() ? "" : "\n" + task_table(job)) +
+                       (bases.empty() ? "" : "\n" + bases));
   return 0;
 }
 

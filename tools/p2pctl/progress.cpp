@@ -89,6 +89,7 @@ void ProgressView::update(const proto::Job& job) {
   if (phase < phase_) return;
   if (phase != phase_) start_phase(phase);
   for (const proto::Task& task : job.tasks()) update_task(task);
+  add_up(job);
   job_ = job;
   job_.clear_tasks();
   bytes_done_ = std::max(bytes_done_, job.bytes_done());
@@ -99,8 +100,10 @@ std::string ProgressView::subject() const {
   std::string text = job_.id();
   if (job_.kind() == "publish") {
     text += " hashing " + job_.publish().node() + ":" + job_.publish().path();
-  } else if (phase_ == preparing) {
+  } else if (phase_ == preparing && job_.content_id().empty()) {
     text += " preparing: hashing " + job_.push().source();
+  } else if (phase_ == preparing) {
+    text += " preparing: comparing " + job_.push().source() + " with what nodes have";
   } else if (nodes_.size() == 1) {
     text += " " + nodes_.begin()->first;
   }
@@ -192,6 +195,29 @@ std::string ProgressView::slowest_line() const {
   return line;
 }
 
+void ProgressView::add_up(const proto::Job& job) {
+  if (job.kind() != "push") return;
+  Sums now;
+  for (const proto::Task& task : job.tasks()) {
+    now.fetched += task.bytes_received();
+    now.copied += task.bytes_copied();
+    now.already += task.bytes_already();
+    now.written += task.bytes_written();
+  }
+  sums_.fetched = std::max(sums_.fetched, now.fetched);
+  sums_.copied = std::max(sums_.copied, now.copied);
+  sums_.already = std::max(sums_.already, now.already);
+  sums_.written = std::max(sums_.written, now.written);
+}
+
+// Only where something did not have to be fetched.
+std::string ProgressView::delta_line() const {
+  if (phase_ == preparing || sums_.copied + sums_.already == 0) return {};
+  return "fetched " + format_bytes(sums_.fetched) + ", copied " + format_bytes(sums_.copied) +
+         ", already there " + format_bytes(sums_.already) + ", written " +
+         format_bytes(sums_.written);
+}
+
 std::vector<std::string> ProgressView::lines(const Style& style) const {
   if (phase_ < 0) return {};
   std::vector<std::string> lines;
@@ -203,6 +229,9 @@ std::vector<std::string> ProgressView::lines(const Style& style) const {
     if (const std::string slowest = slowest_line(); !slowest.empty()) {
       lines.push_back(cut(slowest, style.width));
     }
+  }
+  if (const std::string delta = delta_line(); !delta.empty()) {
+    lines.push_back(cut(delta, style.width));
   }
   // What it waits for; what a finished one has to say is in its summary.
   if (phase_ == running && !job_.detail().empty()) {
@@ -229,6 +258,10 @@ proto::ProgressEvent ProgressView::event() const {
   event.set_cancelled(counts.cancelled());
   event.set_expired(counts.expired());
   event.set_detail(job_.detail());
+  event.set_bytes_fetched(sums_.fetched);
+  event.set_bytes_copied(sums_.copied);
+  event.set_bytes_already(sums_.already);
+  event.set_bytes_written(sums_.written);
   return event;
 }
 

@@ -25,8 +25,8 @@ class ProgressView {
   };
 
   void update(const proto::Job& job);
-  // One line for a job on one node, up to three for a fleet, and one about whom it waits for; none
-  // before the first update.
+  // One line for a job on one node, up to three for a fleet, one about what old files spare, and
+  // one about whom it waits for; none before the first update.
   std::vector<std::string> lines(const Style& style) const;
   proto::ProgressEvent event() const;
 
@@ -39,6 +39,11 @@ class ProgressView {
     std::uint64_t bytes_per_second = 0;
   };
 
+  // Over all nodes of a push.
+  struct Sums {
+    std::uint64_t fetched = 0, copied = 0, already = 0, written = 0;
+  };
+
   static Bucket bucket_of(const proto::Task& task, double fraction);
   void update_task(const proto::Task& task);
   void start_phase(int phase);
@@ -49,12 +54,15 @@ class ProgressView {
   std::string bar_line(std::size_t width) const;
   std::string bucket_line(const Style& style) const;
   std::string slowest_line() const;
+  std::string delta_line() const;
+  void add_up(const proto::Job& job);
 
   proto::Job job_;  // the newest accepted state, without its tasks
   int phase_ = -1;
   std::unordered_map<std::string, NodeProgress> nodes_;
   double fraction_ = 0;
   std::uint64_t bytes_done_ = 0;
+  Sums sums_;
 };
 
 }  // namespace p2p

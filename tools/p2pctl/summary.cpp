@@ -26,6 +26,24 @@ std::string ratio_text(std::uint64_t sent, std::uint64_t of) {
   return text.data();
 }
 
+// What old files spared, over the nodes that have the new one.
+std::string delta_text(const proto::Job& job) {
+  std::uint64_t nodes = 0;
+  std::uint64_t fetched = 0;
+  std::uint64_t copied = 0;
+  for (const proto::Task& task : job.tasks()) {
+    if (task.state() != "succeeded") continue;
+    ++nodes;
+    fetched += task.bytes_received();
+    copied += task.bytes_copied();
+  }
+  if (copied == 0) return {};
+  const std::string of = format_bytes(fetched / nodes) + " of " + format_bytes(job.data_bytes());
+  if (nodes == 1)
+    return "; fetched " + of + ", " + format_bytes(copied) + " copied from an old file";
+  return "; fetched " + of + " a node, " + format_bytes(copied / nodes) + " copied from old files";
+}
+
 std::string result_line(const proto::Job& job) {
   const std::uint32_t done = job.counts().succeeded();
   const int all = job.tasks_size();
@@ -40,20 +58,27 @@ std::string result_line(const proto::Job& job) {
   if (job.source_bytes_sent() > 0 && job.data_bytes() > 0) {
     line += "; source sent " + ratio_text(job.source_bytes_sent(), job.data_bytes()) + " the file";
   }
-  return line;
+  return line + delta_text(job);
+}
+
+using Reason = std::pair<std::string, std::string>;  // state and detail, or nothing and a basis
+using NodesByReason = std::map<Reason, std::vector<std::string>>;
+
+// The largest group first.
+std::vector<std::pair<Reason, std::vector<std::string>>> by_size(const NodesByReason& nodes) {
+  std::vector<std::pair<Reason, std::vector<std::string>>> groups(nodes.begin(), nodes.end());
+  std::stable_sort(groups.begin(), groups.end(),
+                   [](const auto& a, const auto& b) { return a.second.size() > b.second.size(); });
+  return groups;
 }
 
 std::string problem_lines(const proto::Job& job) {
-  using Reason = std::pair<std::string, std::string>;  // state and detail
-  std::map<Reason, std::vector<std::string>> nodes_by_reason;
+  NodesByReason nodes_by_reason;
   for (const proto::Task& task : job.tasks()) {
     if (task.state() == "succeeded") continue;
     nodes_by_reason[{task.state(), task.detail()}].push_back(task.node());
   }
-  std::vector<std::pair<Reason, std::vector<std::string>>> groups(nodes_by_reason.begin(),
-                                                                  nodes_by_reason.end());
-  std::stable_sort(groups.begin(), groups.end(),
-                   [](const auto& a, const auto& b) { return a.second.size() > b.second.size(); });
+  const auto groups = by_size(nodes_by_reason);
   std::string text;
   for (std::size_t i = 0; i < groups.size() && i < kGroupsShown; ++i) {
     const auto& [reason, nodes] = groups[i];
@@ -85,7 +110,33 @@ std::string push_summary(const proto::Job& job) {
     if (!job.detail().empty()) text += ": " + printable(job.detail(), kReasonBytesMax);
     text += "\n" + job.id() + ": ";
   }
-  return text + result_line(job) + "\n" + problem_lines(job);
+  text += result_line(job) + "\n" + problem_lines(job);
+  // Where nobody had an old file there is nothing to explain.
+  return delta_text(job).empty() ? text : text + basis_lines(job, BasisOf::nodes_without_one);
+}
+
+std::string basis_lines(const proto::Job& job, BasisOf which) {
+  NodesByReason nodes_by_basis;
+  for (const proto::Task& task : job.tasks()) {
+    if (task.basis().empty()) continue;
+    if (which == BasisOf::nodes_without_one &&
+        (task.state() != "succeeded" || task.bytes_copied() > 0)) {
+      continue;
+    }
+    nodes_by_basis[{"", task.basis()}].push_back(task.node());
+  }
+  const auto groups = by_size(nodes_by_basis);
+  std::string text;
+  for (std::size_t i = 0; i < groups.size() && i < kGroupsShown; ++i) {
+    text += std::string(which == BasisOf::every_node ? "basis of " : "no old file for ") +
+            printable(fold_names(groups[i].second, kFoldedNamesMax).str(), kReasonBytesMax) + ": " +
+            printable(groups[i].first.second, kReasonBytesMax) + "\n";
+  }
+  if (groups.size() > kGroupsShown) {
+    text += "and " + std::to_string(groups.size() - kGroupsShown) + " more: p2pctl job show " +
+            job.id() + " -o json\n";
+  }
+  return text;
 }
 
 }  // namespace p2p

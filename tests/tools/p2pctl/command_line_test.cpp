@@ -119,6 +119,56 @@ TEST_CASE("push takes source, targets, path, limit and patience", "[tools][comma
   CHECK_FALSE(push.detach);
 }
 
+TEST_CASE("publish names the version that nodes will start from, or none",
+          "[tools][command_line]") {
+  const auto based = command_of<PublishCommand>(
+      {"publish", "web01:/srv/a", "--name", "images/a", "--base", "images/old@3"});
+  CHECK(based.spec.base() == "images/old@3");
+  CHECK_FALSE(based.spec.no_delta());
+  const auto plain =
+      command_of<PublishCommand>({"publish", "web01:/srv/a", "--name", "images/a", "--no-delta"});
+  CHECK(plain.spec.base().empty());
+  CHECK(plain.spec.no_delta());
+  error_of({"publish", "w:/a", "--name", "images/a", "--base", "images/old", "--no-delta"});
+  CHECK(
+      contains(error_of({"publish", "w:/a", "--name", "images/a", "--base", "no name"}), "--base"));
+}
+
+TEST_CASE("push takes what is said about old files", "[tools][command_line]") {
+  const Words words{"push", "images/a", "--to", "*", "--path", "vm/"};
+  const auto with = [&](Words more) {
+    Words all = words;
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const auto plain = command_of<PushCommand>(words).spec;
+  CHECK_FALSE(plain.no_delta());
+  CHECK_FALSE(plain.no_reflink());
+  CHECK(plain.basis().empty());
+  CHECK_FALSE(command_of<PushCommand>(with({"--reflink", "auto"})).spec.no_reflink());
+  CHECK(command_of<PushCommand>(with({"--reflink", "never"})).spec.no_reflink());
+  CHECK(command_of<PushCommand>(with({"--no-delta"})).spec.no_delta());
+  CHECK(command_of<PushCommand>(with({"--basis", "old/{node}.img"})).spec.basis() ==
+        "old/{node}.img");
+  error_of(with({"--reflink", "always"}));
+  error_of(with({"--basis", "a", "--no-delta"}));
+  CHECK(contains(error_of(with({"--basis", "../a"})), "--basis"));
+}
+
+TEST_CASE("plan takes a published file and targets; a path is not needed",
+          "[tools][command_line]") {
+  const auto plan = command_of<PlanCommand>({"plan", "images/a@2", "--to", "web[01-20]"});
+  CHECK(plan.spec.source() == "images/a@2");
+  CHECK(plan.spec.targets() == "web[01-20]");
+  CHECK(plan.spec.path().empty());
+  CHECK(command_of<PlanCommand>({"plan", "images/a", "--to", "*", "--path", "vm/"}).spec.path() ==
+        "vm/");
+  CHECK(command_of<PlanCommand>({"plan", "images/a", "--to", "*", "--no-delta"}).spec.no_delta());
+  error_of({"plan", "images/a"});
+  error_of({"plan", "images/a", "--to", "web["});
+  error_of({"plan", "web01:/srv/a", "--to", "*"});
+}
+
 TEST_CASE("push shows where a target expression is wrong before anything is sent",
           "[tools][command_line]") {
   const std::string text = error_of({"push", "a:/x", "--to", "dc=bj & ", "--path", "/srv/x"});

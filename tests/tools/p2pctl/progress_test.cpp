@@ -194,5 +194,40 @@ TEST_CASE("Time left counts only what nodes that still run are missing", "[tools
   CHECK(view.lines({.width = 120})[1].find("ETA 10.0s") != std::string::npos);
 }
 
+TEST_CASE("What old files spare is a line of its own, and never falls", "[tools][progress]") {
+  ProgressView view;
+  proto::Job job = push_job(50 * kMiB, 100 * kMiB);
+  add_task(job, "web01", "running", 50);
+  job.mutable_tasks(0)->set_bytes_received(2 * kMiB);
+  job.mutable_tasks(0)->set_bytes_copied(40 * kMiB);
+  job.mutable_tasks(0)->set_bytes_already(8 * kMiB);
+  job.mutable_tasks(0)->set_bytes_written(42 * kMiB);
+  view.update(job);
+  auto lines = view.lines({.width = 120});
+  REQUIRE(lines.size() == 2);
+  CHECK(lines[1] == "fetched 2.00 MiB, copied 40.0 MiB, already there 8.00 MiB, written 42.0 MiB");
+  job.mutable_tasks(0)->set_bytes_copied(1);
+  view.update(job);
+  CHECK(view.lines({.width = 120})[1] == lines[1]);
+  CHECK(view.event().bytes_fetched() == 2 * kMiB);
+  CHECK(view.event().bytes_copied() == 40 * kMiB);
+  for (std::size_t width = 1; width < 90; ++width) {
+    for (const std::string& line : view.lines({.width = width})) {
+      CHECK(display_width(line) <= width);
+    }
+  }
+}
+
+TEST_CASE("A known file that is prepared is compared, not hashed", "[tools][progress]") {
+  proto::Job job = push_job(0, 0);
+  job.set_state("preparing");
+  job.set_content_id("abc");
+  job.mutable_push()->set_source("images/base");
+  ProgressView view;
+  view.update(job);
+  CHECK(view.lines({.width = 120})[0].find(
+            "j7 preparing: comparing images/base with what nodes have") == 0);
+}
+
 }  // namespace
 }  // namespace p2p

@@ -75,5 +75,38 @@ TEST_CASE("Content without a name is called by the beginning of its id", "[tools
   CHECK(content_name(job) == "content aaaaaaaaaaaa");
 }
 
+void copy(proto::Job& job, int index, std::uint64_t fetched, std::uint64_t copied,
+          const std::string& basis) {
+  proto::Task& task = *job.mutable_tasks(index);
+  task.set_bytes_received(fetched);
+  task.set_bytes_copied(copied);
+  task.set_basis(basis);
+}
+
+TEST_CASE("Where old files were used a push says what they spared", "[tools][summary]") {
+  proto::Job one = finished_push(1);
+  copy(one, 0, 3ull << 20, 253ull << 20, "images/base@1, by recipe");
+  CHECK(push_summary(one) ==
+        "j7: 1 of 1 node has images/base@2 (256 MiB) in 20.0s, 12.5 MB/s; fetched 3.00 MiB of 256 "
+        "MiB, 253 MiB copied from an old file\n");
+  proto::Job many = finished_push(3);
+  copy(many, 0, 3ull << 20, 253ull << 20, "images/base@1, by recipe");
+  copy(many, 1, 3ull << 20, 253ull << 20, "images/base@1, by recipe");
+  copy(many, 2, 3ull << 20, 0, "no older version");
+  const std::string text = push_summary(many);
+  CHECK(text.find("; fetched 3.00 MiB of 256 MiB a node, 169 MiB copied from old files\n") !=
+        std::string::npos);
+  CHECK(text.find("\nno old file for web03: no older version\n") != std::string::npos);
+}
+
+TEST_CASE("A push where nobody had an old file does not explain why", "[tools][summary]") {
+  proto::Job job = finished_push(2);
+  copy(job, 0, 256ull << 20, 0, "no older version");
+  copy(job, 1, 256ull << 20, 0, "no older version");
+  CHECK(push_summary(job).find("no older version") == std::string::npos);
+  CHECK(basis_lines(job, BasisOf::every_node) == "basis of web[01-02]: no older version\n");
+  CHECK(basis_lines(finished_push(2), BasisOf::every_node).empty());
+}
+
 }  // namespace
 }  // namespace p2p
