@@ -269,7 +269,8 @@ void JobBoard::on_task_update(NodeId node, const proto::TaskUpdate& update, Wall
     } else {
       job.source->on_report(node, report, now);
     }
-  } else if (job.targets) {
+  } else if (job.targets && update.root_record().empty()) {
+    // With a root record it is late word of hashing, and not of this node's copy.
     job.targets->on_report(node, report, now);
   }
   perform(job, now);

@@ -122,7 +122,8 @@ class Commands(ClusterTest):
         for args in (("status",), ("node", "list"), ("node", "show", "n1"),
                      ("node", "label", "n1", "a=b"), ("file", "list"),
                      ("file", "show", "images/base"), ("file", "locate", "images/base"),
-                     ("job", "list"), ("job", "show", self.pushed), ("job", "watch", self.pushed),
+                     ("plan", "images/base", "--to", "n2"), ("job", "list"),
+                     ("job", "show", self.pushed), ("job", "watch", self.pushed),
                      ("token", "create"), ("publish", f"n1:{file}", "--name", "a/json"),
                      ("push", "a/json", "--to", "n2", "--path", "json.bin"),
                      ("push", "a/json", "--to", "n3", "--path", "json.bin", "--detach")):

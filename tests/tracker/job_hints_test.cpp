@@ -179,6 +179,17 @@ TEST_CASE("A job never fails for want of hints", "[tracker]") {
   CHECK(process.job(job).record.content_id() == process.v2.content_id());
 }
 
+TEST_CASE("Late word of hints is no word of the maker's own copy", "[tracker]") {
+  Disk disk;
+  Update process(disk);
+  const JobId job = process.create(push_of("images/base", "web1 | source"));
+  process.offline("source");
+  process.online("source");
+  CHECK(process.state_of(job, "source") == TaskState::offered);
+  process.say_hashed("source", job, process.new_bytes);
+  CHECK(process.state_of(job, "source") == TaskState::offered);
+}
+
 TEST_CASE("A push that is cancelled while hints are made tells nobody else", "[tracker]") {
   Disk disk;
   Update process(disk);
