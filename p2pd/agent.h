@@ -92,6 +92,7 @@ class Agent final : private TrackerLink::Owner,
   void take_deny_list(const Result<bool>& taken, const std::string& from);
   void on_removed(const std::string& why);
   void announce_holdings();
+  void note_lost(const ContentId& content);
   void announce(const proto::HoldingRecord& record);
   void sort_holdings(std::vector<proto::HoldingRecord> records);
   void send_task(const proto::TaskUpdate& update);

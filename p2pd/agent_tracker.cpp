@@ -73,6 +73,8 @@ void Agent::on_tracker_message(const proto::TrackerMessage& message) {
       take_publish(message.publish());
       break;
     case Kind::kPush:
+      // Hints for it were being made here when the connection was lost: the push goes on without.
+      publishing_.erase(message.push().job());
       transfers_->take_push(message.push(), node_name_);
       break;
     case Kind::kPeers:
@@ -194,6 +196,10 @@ void Agent::on_content_gone(const ContentId& content, const Error& why) {
   proto::AgentMessage message;
   *message.mutable_holdings()->add_holdings() = gone(content, lost.path, lost.changed);
   link_->send(message);
+  note_lost(content);
+}
+
+void Agent::note_lost(const ContentId& content) {
   disk_.post([this, content] {
     const Status noted = contents_.mark_lost(content, wall_now());
     if (!noted) log_warn("state", "a record stays as it was", {{"why", noted.error().detail}});
@@ -213,6 +219,20 @@ void Agent::send_to_tracker(const proto::AgentMessage& message) {
 void Agent::on_held(const proto::HoldingRecord& record) {
   const auto content = ContentId::from_raw(record.content_id());
   P2P_CHECK(content.has_value());
+  // What stood at this path before has made way: nobody has tampered with it.
+  for (auto it = holdings_.begin(); it != holdings_.end();) {
+    if (it->first == *content || it->second.path() != record.path()) {
+      ++it;
+      continue;
+    }
+    const ContentId replaced = it->first;
+    it = holdings_.erase(it);
+    lost_[replaced] = {record.path(), /*changed=*/false};
+    proto::AgentMessage message;
+    *message.mutable_holdings()->add_holdings() = gone(replaced, record.path(), false);
+    link_->send(message);
+    note_lost(replaced);
+  }
   holdings_[*content] = record;
   lost_.erase(*content);
   announce(record);
