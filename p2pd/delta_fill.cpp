@@ -100,7 +100,6 @@ void DeltaFill::let_go_of_files() {
 
 void DeltaFill::on_old_file(std::shared_ptr<const OldFile> file) {
   old_file_ = std::move(file);
-  block_ = part_->block_bytes();
   assembler_ = std::make_unique<Assembler>(parts_.control, parts_.disk, part_,
                                            std::shared_ptr<const Fd>(old_file_, &old_file_->file));
   assembler_->set_paused(paused_);
@@ -126,7 +125,7 @@ void DeltaFill::on_copies(std::vector<CopyRange> found, ByteRange decided) {
   }
   copies_.merge(std::move(found));
   if (assembler_) {
-    assembler_->set_sharing(may_share_ && !too_fragmented(copies_.ranges(), space.size(), block_));
+    assembler_->set_sharing(may_share_ && !too_fragmented(copies_.ranges(), space.size()));
   }
   for (const ChunkIndex chunk : again) {
     if (fetch_.download().is_wanted(chunk) && !repaired_.contains(chunk)) {

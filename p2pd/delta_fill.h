@@ -123,7 +123,6 @@ class DeltaFill final : private BasisSearch::Owner {
   std::uint64_t bytes_copied_ = 0;
   std::uint64_t bytes_shared_ = 0;
   bool may_share_ = false;
-  std::uint32_t block_ = 0;  // of the file system; 0: not known
   std::string basis_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

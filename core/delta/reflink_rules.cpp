@@ -17,11 +17,8 @@ std::optional<CopyRange> shared_part(const CopyRange& copy, std::uint32_t block_
 }
 
 bool too_fragmented(std::span<const CopyRange> copies, std::uint64_t new_bytes,
-                    std::uint32_t block_bytes, const ReflinkRules& rules) {
-  std::uint64_t extents = 1;
-  for (const CopyRange& copy : copies) {
-    if (shared_part(copy, block_bytes, rules)) extents += 2;
-  }
+                    const ReflinkRules& rules) {
+  const std::uint64_t extents = 2 * copies.size() + 1;
   return extents > std::max<std::uint64_t>(1, new_bytes / rules.bytes_for_an_extent);
 }
 

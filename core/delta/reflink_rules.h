@@ -27,9 +27,9 @@ struct ReflinkRules {
 std::optional<CopyRange> shared_part(const CopyRange& copy, std::uint32_t block_bytes,
                                      const ReflinkRules& rules = {});
 
-// Would sharing what these copies allow leave the new file in too many pieces? Each shared stretch
-// is an extent, and so is what lies between two of them.
+// Would sharing leave the new file in too many pieces? Each copy counts as an extent, and so does
+// what lies between two of them: the short ones, which are not shared, cut the others.
 bool too_fragmented(std::span<const CopyRange> copies, std::uint64_t new_bytes,
-                    std::uint32_t block_bytes, const ReflinkRules& rules = {});
+                    const ReflinkRules& rules = {});
 
 }  // namespace p2p
