@@ -19,9 +19,9 @@ namespace p2p::rsync {
 // missing instead of 1.00 % (delta.md §3.2).
 //
 // Memory: 24 bytes a block here, 8 to 16 for librsync's records, and its table of 12.125 bytes a
-// slot, slots being the power of two above 1.43 x blocks: 50 to 75 bytes a block, at most 78 MB, and
-// 14 bytes a block more while it is built (delta.md §2.2; bench/delta_wrap: 56.4 for powers of two).
-// Building takes 0.23 s for 2^20 blocks.
+// slot, slots being the power of two above 1.43 x blocks: 50 to 75 bytes a block, at most 78 MB,
+// and 14 bytes a block more while it is built (delta.md §2.2; bench/delta_wrap: 56.4 for powers of
+// two). Building takes 0.23 s for 2^20 blocks.
 //
 // Not thread-safe, and no two matchers at the same time: librsync counts its look-ups in the index
 // without locks, and two threads over one index are no quicker than one (§2.2). A second thread

@@ -266,7 +266,10 @@ class FileMatch {
       if (Status done = matcher.finish(); !done) return done;
       reader_.progress.matched_bytes = before + matcher.matched_bytes();
       result_.stopped = *pace == MatchPace::stop;
-      if (input_.on_found) input_.on_found(MatchTier::rolling, window, index->found());
+      if (input_.on_found && reader_.progress.old_bytes_read >= told_at_ + kWindowBytes) {
+        told_at_ = reader_.progress.old_bytes_read;
+        input_.on_found(MatchTier::rolling, window, index->found());
+      }
     }
     result_.map.merge(index->found());
     return {};
@@ -328,6 +331,7 @@ class FileMatch {
   Bitfield wanted_;
   Bitfield equal_;
   std::vector<ByteRange> unused_;
+  std::uint64_t told_at_ = 0;  // bytes that rolling had read
   MatchResult result_;
 };
 

@@ -49,9 +49,9 @@ struct MatchInput {
   // the first step of a window.
   std::function<MatchPace(const MatchProgress&)> pace;
   // What was found so far, for who does not want to wait for the end; may be empty. In place: after
-  // each 64 MiB of the new file, `passed`, with what was found in them. Rolling: after each window
-  // of the old file, `passed`, with all that the blocks at hand have. What is found twice is the
-  // same.
+  // each 64 MiB of the new file, `passed`, with what was found in them. Rolling: about once for 64
+  // MiB that were read of the old file, up to the end of `passed`, with all that the blocks at hand
+  // have.
   std::function<void(MatchTier, ByteRange passed, std::vector<CopyRange> found)> on_found;
 };
 

@@ -31,6 +31,7 @@ Error corrupt(std::string why) {
 
 std::uint32_t block_bytes_for(std::uint64_t file_bytes) {
   if (file_bytes <= 64 * kMiB) return 1024;
+  if (file_bytes <= kGiB) return 2 * 1024;
   if (file_bytes <= 32 * kGiB) return 4 * 1024;
   if (file_bytes <= 128 * kGiB) return 16 * 1024;
   return 64 * 1024;

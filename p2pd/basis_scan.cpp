@@ -12,6 +12,7 @@
 #include "core/base/units.h"
 #include "io/disk/file_io.h"
 #include "io/log/log.h"
+#include "io/runtime/wall_clock.h"
 #include "librsyncwrap/file_match.h"
 #include "p2pd/basis_search.h"
 
@@ -24,6 +25,9 @@ using rsync::MatchProgress;
 using rsync::MatchTier;
 using rsync::SampleWindow;
 using rsync::SignatureLayout;
+
+// How long a chunk waits for what rolling may find, once it was compared in place.
+constexpr Duration kRollingWait = std::chrono::seconds(3);
 
 // Of this thread.
 Duration cpu_time() {
@@ -173,6 +177,27 @@ void BasisSearch::sampled(Relation relation) {
   for (std::uint32_t i = 0; i < hint_->space.count(); ++i) fetch_->release(ChunkIndex{i});
 }
 
+// What is missing after the first tier may be found by the second; it is fetched when that takes
+// too long.
+void BasisSearch::wait_for_rolling(const ByteRange& stretch) {
+  compared_.emplace_back(monotonic_now() + kRollingWait, stretch);
+  if (compared_.size() == 1) release_compared();
+}
+
+void BasisSearch::release_compared() {
+  const Time now = monotonic_now();
+  while (!compared_.empty() && compared_.front().first <= now) {
+    const ByteRange stretch = compared_.front().second;
+    compared_.pop_front();
+    owner_.on_copies({}, stretch);
+  }
+  if (compared_.empty()) return;
+  timer_.expires_after(compared_.front().first - now);
+  timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
+    if (!error && *alive && !over_) release_compared();
+  });
+}
+
 void BasisSearch::begin_scan() {
   scanned_ = true;
   on_thread([this, alive = alive_, &control = parts_.control, hint = hint_whole_, old = old_,
@@ -192,7 +217,13 @@ void BasisSearch::begin_scan() {
     MatchInput input = input_of(old, hint);
     input.pace = Pace(data_bytes_of(*old), stop_);
     input.on_found = [&](MatchTier tier, ByteRange passed, std::vector<CopyRange> found) {
-      if (tier == MatchTier::in_place) return tell(std::move(found), passed);
+      if (tier == MatchTier::in_place) {
+        tell(std::move(found), {});
+        boost::asio::post(control, [this, alive, passed] {
+          if (*alive && !over_) wait_for_rolling(passed);
+        });
+        return;
+      }
       // What stands in the old file so far behind the window has been passed; what was moved
       // further than a window is fetched, or found in time.
       tell(std::move(found), {0, std::min(passed.offset, tree_size)});

@@ -8,11 +8,13 @@
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/base/byte_range.h"
@@ -58,7 +60,7 @@ class BasisSearch final : private SpaceFetch::Sink {
   struct Owner {
     // The old file that everything that follows is about. Once, before it.
     virtual void on_old_file(std::shared_ptr<const OldFile> file) = 0;
-    // These are in the old file; of the stretches `decided`, nothing else will be found.
+    // These are in the old file; the rest of the stretch `decided` should be fetched.
     virtual void on_copies(std::vector<CopyRange> found, ByteRange decided) = 0;
     // There is no more to find. `how` is for people: what was used, or why nothing was.
     virtual void on_search_over(const std::string& how) = 0;
@@ -97,6 +99,8 @@ class BasisSearch final : private SpaceFetch::Sink {
   void begin_sample();
   void sampled(Relation relation);
   void begin_scan();
+  void wait_for_rolling(const ByteRange& stretch);
+  void release_compared();
   void end(std::string how);
   void give_up_hint(const std::string& why);
   std::string old_name() const;
@@ -123,6 +127,7 @@ class BasisSearch final : private SpaceFetch::Sink {
   std::shared_ptr<ServeSource> hint_;  // the file that it is fetched into
   ServeSourcePtr hint_whole_;
   boost::asio::steady_timer timer_;
+  std::deque<std::pair<Time, ByteRange>> compared_;  // in place, and until when it waits
   int stuck_looks_ = 0;
   std::uint64_t received_at_last_look_ = 0;
   std::uint64_t received_before_ = 0;  // by fetches that are over

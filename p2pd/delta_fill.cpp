@@ -113,14 +113,20 @@ void DeltaFill::set_paused(bool paused) {
 void DeltaFill::on_copies(std::vector<CopyRange> found, ByteRange decided) {
   if (abandoned_) found.clear();
   const ChunkSpace& space = fetch_.space();
-  // Chunks that are decided already and not begun: there may be less to fetch now.
+  // Chunks that are decided already and not begun: there may be less to fetch now. And undecided
+  // ones that need nothing more.
   std::set<ChunkIndex> again;
+  std::set<ChunkIndex> perhaps_whole;
   for (const CopyRange& copy : found) {
     if (copy.length == 0 || copy.new_end() > space.size()) continue;
     const auto last = static_cast<std::uint32_t>((copy.new_end() - 1) / space.chunk_bytes());
     auto i = static_cast<std::uint32_t>(copy.new_offset / space.chunk_bytes());
     for (; i <= last; ++i) {
-      if (!undecided_.test(i) && !assembling_.test(i)) again.insert(ChunkIndex{i});
+      if (undecided_.test(i)) {
+        perhaps_whole.insert(ChunkIndex{i});
+      } else if (!assembling_.test(i)) {
+        again.insert(ChunkIndex{i});
+      }
     }
   }
   copies_.merge(std::move(found));
@@ -133,6 +139,15 @@ void DeltaFill::on_copies(std::vector<CopyRange> found, ByteRange decided) {
     }
   }
   std::vector<ChunkIndex> now;
+  for (const ChunkIndex chunk : perhaps_whole) {
+    const ChunkPlan plan = plan_chunk(space, chunk, copies_.ranges());
+    if (!plan.copies.empty() && plan.missing.empty()) now.push_back(chunk);
+  }
+  for (const ChunkIndex chunk : now) {
+    undecided_.reset(chunk.value);
+    decide(chunk, /*held=*/true);
+  }
+  now.clear();
   auto i = static_cast<std::uint32_t>(decided.offset / space.chunk_bytes());
   for (i = undecided_.find(i, true); i < space.count(); i = undecided_.find(i + 1, true)) {
     const ChunkIndex chunk{i};

@@ -22,11 +22,12 @@ struct ChunkPlan {
 
 struct ChunkPlanSettings {
   // What lies between two missing ranges is fetched too when it is no longer than this: a range
-  // costs 3 to 6 bytes of request, a call to read it and two to write it.
-  std::uint32_t merge_gap = 64;
+  // costs 3 to 6 bytes of request, a call to read it and one to write it. With 64, 251 MB of two
+  // releases of LibreOffice cost 48.4 MB instead of 44.4.
+  std::uint32_t merge_gap = 16;
   // A chunk of which less than this part (1/n) would be copied is fetched whole: its blocks are
   // hashed as they arrive, and nothing has to be read back.
-  std::uint32_t worth = 16;
+  std::uint32_t worth = 32;
 };
 
 // What `copies` (those of a CopyMap) say about the chunk. Copies that reach into holes are cut:

@@ -117,7 +117,9 @@ TEST_CASE("hours of zeros cost nothing", "[librsync]") {
 TEST_CASE("blocks grow with the file, and signatures stay small", "[librsync]") {
   CHECK(block_bytes_for(0) == 1024);
   CHECK(block_bytes_for(64 * kMiB) == 1024);
-  CHECK(block_bytes_for(64 * kMiB + 1) == 4096);
+  CHECK(block_bytes_for(64 * kMiB + 1) == 2048);
+  CHECK(block_bytes_for(1024 * kMiB) == 2048);
+  CHECK(block_bytes_for(1024 * kMiB + 1) == 4096);
   CHECK(block_bytes_for(32 * kGiB) == 4096);
   CHECK(block_bytes_for(128 * kGiB) == 16384);
   CHECK(block_bytes_for(128 * kGiB + 1) == 65536);
