@@ -52,14 +52,14 @@ std::string HintStore::path_of(const ContentId& id, std::string_view suffix) con
   return folder_ + "/" + id.hex() + std::string(suffix);
 }
 
-Result<HintStore> HintStore::open(std::string folder) {
+Result<HintStore> HintStore::open(std::string folder, const HintLimits& limits) {
   if (Status made = make_folders(folder); !made) return made.error();
   std::error_code failed;
   for (const auto& entry : fs::directory_iterator(folder, failed)) {
     std::error_code ignored;
     if (entry.path().extension() == kUnfinished) fs::remove(entry.path(), ignored);
   }
-  return HintStore(std::move(folder));
+  return HintStore(std::move(folder), limits);
 }
 
 Result<StoredHint> HintStore::find(const ContentId& id) const {
@@ -101,13 +101,14 @@ Result<std::vector<StoredHint>> HintStore::load() const {
   return hints;
 }
 
-Status HintStore::make_room(std::uint64_t bytes) const {
-  const std::vector<OnDisk> hints = list(folder_);
+Status HintStore::make_room(const ContentId& id, std::uint64_t bytes) const {
+  std::vector<OnDisk> hints = list(folder_);
+  std::erase_if(hints, [&](const OnDisk& hint) { return hint.id == id; });
   std::uint64_t sum = bytes;
   for (const OnDisk& hint : hints) sum += hint.bytes;
   std::size_t count = hints.size() + 1;
   for (const OnDisk& hint : hints) {
-    if (sum <= kMostBytes && count <= kMostHints) break;
+    if (sum <= limits_.bytes && count <= limits_.count) break;
     if (Status removed = remove(hint.id); !removed) return removed;
     sum -= hint.bytes;
     --count;
@@ -124,11 +125,11 @@ Result<StoredHint> HintStore::save(std::string_view bytes) const {
   record.body = tree_of_bytes(bytes);
   const std::string root = encode_root_record(record);
   const ContentId id = content_id_of(root);
-  if (Status room = make_room(bytes.size()); !room) return room.error();
+  if (Status room = make_room(id, bytes.size()); !room) return room.error();
   if (Status written = write_file_atomically(path_of(id, kBytes), bytes, 0600); !written) {
     return written.error();
   }
-  return keep(id, root);
+  return put_root(id, root);
 }
 
 Result<Fd> HintStore::begin(const ContentId& id) const {
@@ -140,16 +141,24 @@ Result<Fd> HintStore::begin(const ContentId& id) const {
 
 Result<StoredHint> HintStore::keep(const ContentId& id, const std::string& root_record) const {
   const std::string unfinished = path_of(id, kUnfinished);
+  const Fd file(::open(unfinished.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file) return error_from_errno(errno, "open " + unfinished);
   struct stat facts {};
-  if (::stat(unfinished.c_str(), &facts) == 0) {
-    if (Status room = make_room(static_cast<std::uint64_t>(facts.st_size)); !room) {
-      return room.error();
-    }
-    const std::string path = path_of(id, kBytes);
-    if (::rename(unfinished.c_str(), path.c_str()) != 0) {
-      return error_from_errno(errno, "name " + path);
-    }
+  if (::fstat(file.get(), &facts) != 0) return error_from_errno(errno, "look at " + unfinished);
+  if (Status room = make_room(id, static_cast<std::uint64_t>(facts.st_size)); !room) {
+    return room.error();
   }
+  // Before the name: after a power cut others would be served whatever the disk has.
+  if (Status synced = sync_data(file.get(), unfinished); !synced) return synced.error();
+  const std::string path = path_of(id, kBytes);
+  if (::rename(unfinished.c_str(), path.c_str()) != 0) {
+    return error_from_errno(errno, "name " + path);
+  }
+  return put_root(id, root_record);
+}
+
+// It makes the hint one that is kept.
+Result<StoredHint> HintStore::put_root(const ContentId& id, const std::string& root_record) const {
   if (Status written = write_file_atomically(path_of(id, kRoot), root_record, 0600); !written) {
     return written.error();
   }

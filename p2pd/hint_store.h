@@ -23,15 +23,17 @@ struct StoredHint {
   ServeSourcePtr source;  // its bytes, as a body
 };
 
+// What all hints together may be: the oldest go first. A signature has at most 64 MiB up to 512 GiB
+// of file, a recipe at most 24.
+struct HintLimits {
+  std::uint64_t bytes = 512ull << 20;
+  std::size_t count = 64;
+};
+
 class HintStore {
  public:
-  // What all hints together may take: the oldest go first. A signature has at most 64 MiB up to
-  // 512 GiB of file, a recipe at most 24.
-  static constexpr std::uint64_t kMostBytes = 512ull << 20;
-  static constexpr std::size_t kMostHints = 64;
-
   // `folder` is made when missing. Opens what is there; what is not whole is removed.
-  static Result<HintStore> open(std::string folder);
+  static Result<HintStore> open(std::string folder, const HintLimits& limits = {});
 
   // Those that are kept.
   Result<std::vector<StoredHint>> load() const;
@@ -47,11 +49,15 @@ class HintStore {
   Status remove(const ContentId& id) const;
 
  private:
-  explicit HintStore(std::string folder) : folder_(std::move(folder)) {}
+  HintStore(std::string folder, const HintLimits& limits)
+      : folder_(std::move(folder)), limits_(limits) {}
   std::string path_of(const ContentId& id, std::string_view suffix) const;
-  Status make_room(std::uint64_t bytes) const;
+  // For this one, which may be here already.
+  Status make_room(const ContentId& id, std::uint64_t bytes) const;
+  Result<StoredHint> put_root(const ContentId& id, const std::string& root_record) const;
 
   std::string folder_;
+  HintLimits limits_;
 };
 
 }  // namespace p2p
