@@ -185,7 +185,13 @@ std::vector<MadeHint> make_hints(const ContentStore& contents, const HintStore& 
                                  const LoadedManifest& manifest, const Fd& file,
                                  const HintOrder& order, const std::function<bool()>& go_on) {
   std::vector<MadeHint> all;
+  const auto before = facts_of(file);
   const auto take = [&](const char* what, Result<MadeHint> made) {
+    // A hint of other bytes than the root says would lead everybody astray.
+    if (const auto now = facts_of(file); made && (!before || !now || *now != *before)) {
+      (void)hints.remove(made->stored.id);
+      made = Error{Errc::corrupt, "the file changed meanwhile"};
+    }
     if (made) {
       log_info("publish", "hint made",
                {{"hint", what}, {"of", manifest.id.short_hex()}, {"bytes", made->message.bytes()}});
