@@ -33,8 +33,8 @@ _compile_messages()
 from proto import control_pb2, peer_pb2, statement_pb2  # noqa: E402 pylint: disable=C0413
 
 HELLO, CONTROL, DENY_LIST = 1, 2, 3
-HAVE, OFFER, REQUEST, CANCEL, DATA = 16, 17, 18, 19, 20
-REFUSAL, BUSY = 1, 2
+HAVE, OFFER, REQUEST, CANCEL, DATA, REQUEST_RANGES, RUN_DATA = range(16, 23)
+REFUSAL, BUSY, OF_RUN = 1, 2, 4
 MAX_FRAME = MiB + 64
 PIECE = 64 * 1024
 BLOCK = 16 * 1024
@@ -55,6 +55,42 @@ def chunk_count(size):
 
 def frame(kind, channel, body, flags=0):
     return struct.pack("<IBBH", len(body), kind, flags, channel) + body
+
+
+def varint(number):
+    """At most ten bytes; negative numbers go round, as protobuf has it."""
+    number &= (1 << 64) - 1
+    out = bytearray()
+    while number > 0x7f:
+        out.append(number & 0x7f | 0x80)
+        number >>= 7
+    return bytes(out) + bytes([number])
+
+
+def run_request(chunk, offset, pieces):
+    """The body of a REQUEST_RANGES; pieces are (offset in the chunk, length) in any order."""
+    body, end = struct.pack("<II", chunk, offset), 0
+    for begin, length in pieces:
+        body += varint(begin - end) + varint(length)
+        end = begin + length
+    return body
+
+
+def pieces_of(body):
+    """Chunk, offset in the run and pieces of a REQUEST_RANGES that is in order."""
+    chunk, offset = struct.unpack("<II", body[:8])
+    numbers, number, shift = [], 0, 0
+    for byte in body[8:]:
+        number |= (byte & 0x7f) << shift
+        shift += 7
+        if byte < 0x80:
+            numbers.append(number)
+            number, shift = 0, 0
+    pieces, end = [], 0
+    for gap, length in zip(numbers[::2], numbers[1::2]):
+        pieces.append((end + gap, length))
+        end += gap + length
+    return chunk, offset, pieces
 
 
 class Peer:
@@ -102,6 +138,20 @@ class Peer:
 
     def data(self, channel, chunk, offset, payload):
         self.send(DATA, channel, struct.pack("<II", chunk, offset) + payload)
+
+    def request_ranges(self, channel, chunk, offset, pieces):
+        self.send(REQUEST_RANGES, channel, run_request(chunk, offset, pieces))
+
+    def run_data(self, channel, chunk, offset, payload):
+        self.send(RUN_DATA, channel, struct.pack("<II", chunk, offset) + payload)
+
+    def want_leaves(self, content, chunk):
+        self.message(peer_pb2.PeerMessage(leaves_wanted=peer_pb2.LeavesWanted(
+            content_id=content, chunk=chunk)))
+
+    def leaves(self, content, chunk, leaves):
+        self.message(peer_pb2.PeerMessage(leaves=peer_pb2.Leaves(
+            content_id=content, chunk=chunk, leaves=leaves)))
 
     # Receiving.
 
@@ -195,6 +245,8 @@ class HostileNode:
         self.tickets = {}  # those that the tracker gave us, by job
         self.shown = []    # tickets that others have shown us
         self.asked = []    # (chunk, offset, length) of the data, as we were asked
+        self.asked_runs = []   # (chunk, offset in the run, pieces), as we were asked
+        self.asked_leaves = []  # chunks
         self.ends = 0      # connections that were ended by the other side
         self.closing = False
         self.peers = []
@@ -291,13 +343,18 @@ class HostileNode:
 
 class FalseSeed:
     """A behaviour: claims to hold a file whole, gives its manifest body honestly, and calls
-    `answer(node, peer, channel, chunk, offset, length)` for each request of data."""
+    `answer(node, peer, channel, chunk, offset, length)` for each request of data,
+    `answer_run(node, peer, channel, chunk, offset, pieces)` for each one of ranges, and
+    `answer_leaves(node, peer, chunk)` when it is asked for leaves."""
 
-    def __init__(self, content, body, size, answer, chunks=None):
+    def __init__(self, content, body, size, answer, chunks=None, answer_run=None,
+                 answer_leaves=None):
         self.content = content
         self.body = body
         self.chunks = {BODY: 1, CONTENT: chunks or chunk_count(size)}  # that it says it has
         self.answer = answer
+        self.answer_run = answer_run or (lambda *_: None)
+        self.answer_leaves = answer_leaves or (lambda *_: None)
 
     def __call__(self, node, peer):
         peer.hello()
@@ -312,6 +369,13 @@ class FalseSeed:
                         node.shown.append(said.open.ticket)
                     if said.open.wants:
                         self.give(peer, said.open.space)
+                if said.HasField("leaves_wanted"):
+                    node.asked_leaves.append(said.leaves_wanted.chunk)
+                    self.answer_leaves(node, peer, said.leaves_wanted.chunk)
+            elif kind == REQUEST_RANGES:
+                asked = pieces_of(body)
+                node.asked_runs.append(asked)
+                self.answer_run(node, peer, self.channel(CONTENT), *asked)
             elif kind == REQUEST:
                 chunk, offset, length = struct.unpack("<III", body)
                 if peer.spaces[channel][1] == BODY:

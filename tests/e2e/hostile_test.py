@@ -36,6 +36,7 @@ class Hostile(ClusterTest):
         self.source, self.receiver = (self.cluster.nodes[name] for name in self.nodes)
         short = self._testMethodName.removeprefix("test_").replace("_", "-")
         self.name = f"images/{short}"
+        self.got = self.receiver.root / f"got-{short}"  # no old file of another test
         self.file = make_file(self.source.share / f"{short}.bin", SIZE, seed=short)
         self.content = bytes.fromhex(self.cluster.publish("source", self.file, self.name))
         body = next(self.cluster.tracker.data.rglob(f"{self.content.hex()}.body"))
@@ -69,7 +70,7 @@ class Hostile(ClusterTest):
         and the file comes from the source as soon as that is there."""
         self.source.stop()
         try:
-            push = self.cluster.start_ctl("push", self.name, "--to", "receiver", "--path", "got")
+            push = self.cluster.start_ctl("push", self.name, "--to", "receiver", "--path", self.got.name)
             for node in nodes:
                 wait_until(lambda n=node: self.reports(n), timeout, f"{node.name} is reported")
                 self.assertRegex(self.reports(node)[0], reason)
@@ -78,7 +79,7 @@ class Hostile(ClusterTest):
             self.source.start()
         run = self.cluster.finish(push, 120)
         self.assertEqual(0, run.code, run)
-        self.assert_copies(self.file, self.receiver.root / "got")
+        self.assert_copies(self.file, self.got)
         self.assertLess(peak_memory(self.receiver.process), MEMORY_MAX)
         for node in nodes:
             self.assertIn("peer dropped", self.receiver.log.read_text())
@@ -109,6 +110,19 @@ class Hostile(ClusterTest):
     def test_chunks_that_do_not_exist(self):
         liar = FalseSeed(self.content, self.body, SIZE, lambda *_: None, chunks=1_000_000)
         self.push_past(self.hostile(liar), reason="chunks that the file does not have")
+
+    def test_bytes_of_a_run_instead_of_the_chunk(self):
+        def answer(_node, peer, channel, chunk, offset, length):
+            peer.run_data(channel, chunk, offset,
+                          self.right_bytes(chunk, offset, min(length, hp.PIECE)))
+
+        self.push_past(self.false_seed(answer), reason="sent bytes that nobody asked for")
+
+    def test_leaves_that_nobody_asked_for(self):
+        def answer(_node, peer, _channel, chunk, _offset, _length):
+            peer.leaves(self.content, chunk, os.urandom(32 * 16))
+
+        self.push_past(self.false_seed(answer), reason="leaves that nobody asked for")
 
     # Garbage and frames over the limit.
 
@@ -175,11 +189,11 @@ class Hostile(ClusterTest):
         node = self.false_seed(answer)
         self.source.stop()
         try:
-            run = self.cluster.ctl("push", self.name, "--to", "receiver", "--path", "got")
+            run = self.cluster.ctl("push", self.name, "--to", "receiver", "--path", self.got.name)
         finally:
             self.source.start()
         self.assertEqual(0, run.code, run)
-        self.assert_copies(self.file, self.receiver.root / "got")
+        self.assert_copies(self.file, self.got)
         self.assertEqual([], self.reports(node))
 
     # Nothing, and next to nothing.
@@ -210,9 +224,9 @@ class Hostile(ClusterTest):
             for _ in range(50):
                 sockets.enter_context(hp.socket.create_connection((host, int(port)), 30))
             started = time.monotonic()
-            self.cluster.ctl_ok("push", self.name, "--to", "receiver", "--path", "got")
+            self.cluster.ctl_ok("push", self.name, "--to", "receiver", "--path", self.got.name)
             self.assertLess(time.monotonic() - started, 60 * SLOWNESS)
-        self.assert_copies(self.file, self.receiver.root / "got")
+        self.assert_copies(self.file, self.got)
 
 
 if __name__ == "__main__":
