@@ -262,6 +262,7 @@ void JobBoard::on_task_update(NodeId node, const proto::TaskUpdate& update, Wall
   note_lacking(job, node, update);
   job.changed = true;
   if (job.record.state() == kPreparing && job.source && job.source->index_of(node)) {
+    job.hints_heard = now;
     if (report.state == TaskState::succeeded && job.hinting) {
       take_hints(job, node, update, now);
     } else if (report.state == TaskState::succeeded) {
@@ -377,6 +378,7 @@ void JobBoard::on_tick(WallTime now) {
       continue;
     }
     if (job.source) job.source->on_tick(now);
+    if (job.hinting) give_up_mute_maker(job, now);
     if (job.targets && job.record.state() == kRunning) job.targets->on_tick(now);
     perform(job, now);
     if (job.finished()) continue;

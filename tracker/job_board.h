@@ -42,6 +42,7 @@ struct BoardJob {
   // job goes on without them.
   std::optional<HintWish> hinting;
   std::string hinting_path;                     // where the maker has the content
+  WallTime hints_heard{};  // when the maker of hints last said something
   std::optional<std::vector<ContentId>> older;  // versions before, the newest first; once asked for
   std::optional<FileName> reserved;             // name that this job will publish
   bool stored = false;                          // job and targets: agents may hear of it
@@ -158,6 +159,7 @@ class JobBoard {
                  google::protobuf::RepeatedPtrField<proto::PeerAddress>* out) const;
   void take_published(BoardJob& job, NodeId node, const proto::TaskUpdate& update);
   bool ask_for_hints(BoardJob& job, WallTime now);
+  void give_up_mute_maker(BoardJob& job, WallTime now);
   void take_hints(BoardJob& job, NodeId node, const proto::TaskUpdate& update, WallTime now);
   void on_hints_over(BoardJob& job, WallTime now);
   proto::PublishTask publish_task(BoardJob& job);

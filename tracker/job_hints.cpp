@@ -19,6 +19,7 @@ constexpr std::size_t kMostMakers = 256;
 constexpr std::size_t kMaxWaitingOfContent = 16;
 constexpr std::size_t kMaxWaitingContents = 1000;
 constexpr std::size_t kMaxInVain = 10'000;
+constexpr std::chrono::seconds kMakerSilence(10);
 
 std::string raw(const ContentId& content) {
   return std::string(content.digest.view());
@@ -193,9 +194,19 @@ bool JobBoard::ask_for_hints(BoardJob& job, WallTime now) {
   task.node = maker;
   job.source.emplace(std::vector{task}, JobRules{}, now);
   job.record.set_state(kPreparing);
+  job.hints_heard = now;
   job.source->on_node_online(maker, now);
   perform(job, now);
   return true;
+}
+
+// An agent that works says so twice a second.
+void JobBoard::give_up_mute_maker(BoardJob& job, WallTime now) {
+  if (now - job.hints_heard < kMakerSilence) return;
+  TaskReport report;
+  report.state = TaskState::failed;
+  report.detail = "it has said nothing for " + std::to_string(kMakerSilence.count()) + " s";
+  job.source->on_report(job.hinting->maker, report, now);
 }
 
 // What the node with the file is told: also which hints it shall make.

@@ -163,6 +163,15 @@ TEST_CASE("A job never fails for want of hints", "[tracker]") {
   SECTION("the maker goes away") {
     process.offline("source");
   }
+  SECTION("the maker says nothing any more") {
+    process.now = process.now + std::chrono::seconds(9);
+    process.report("source", job, TaskState::running);
+    process.now = process.now + std::chrono::seconds(9);
+    process.board.on_tick(process.now);
+    REQUIRE(process.job(job).record.state() == "preparing");
+    process.now = process.now + std::chrono::seconds(1);
+    process.board.on_tick(process.now);
+  }
   SECTION("the file has become another one") {
     process.say_hashed("source", job, std::string(2000, 'c'));
   }
