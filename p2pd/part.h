@@ -92,6 +92,8 @@ class Part {
   };
   PutTogether put_together(ChunkIndex chunk, const ChunkPlan& plan, const Fd& old_file,
                            bool share = false);
+  // Of the file system, for sharing blocks. 0: not known.
+  std::uint32_t block_bytes() const;
 
   // Makes durable what was written before the call. corrupt: somebody has deleted the part or
   // changed its size. After an error nothing is known of what was written since the last success:
@@ -114,7 +116,6 @@ class Part {
   Status make();
   Status size_up();
   Status check_size() const;
-  std::uint32_t block_bytes() const;
   void share_blocks(std::uint64_t start, const Fd& old_file, std::vector<CopyRange>& copies,
                     std::vector<ByteRange>& here, std::uint32_t& shared_bytes);
   Result<Bitfield> look(const Bitfield& durable, bool on_record);
