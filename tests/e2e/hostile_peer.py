@@ -23,14 +23,14 @@ from cluster import MiB, ROOT, SLOWNESS, wait_until
 def _compile_messages():
     folder = tempfile.mkdtemp(prefix="p2pd-proto-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    files = ["proto/peer.proto", "proto/control.proto", "proto/statement.proto"]
+    files = [f"proto/{name}.proto" for name in ("content", "control", "peer", "statement")]
     subprocess.run(["protoc", f"-I{ROOT}", f"--python_out={folder}", *files], cwd=ROOT, check=True,
                    timeout=60)
     sys.path.insert(0, folder)
 
 
 _compile_messages()
-from proto import control_pb2, peer_pb2, statement_pb2  # noqa: E402 pylint: disable=C0413
+from proto import content_pb2, control_pb2, peer_pb2, statement_pb2  # noqa: E402 pylint: disable=C0413
 
 HELLO, CONTROL, DENY_LIST = 1, 2, 3
 HAVE, OFFER, REQUEST, CANCEL, DATA, REQUEST_RANGES, RUN_DATA = range(16, 23)
