@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <ctime>
+#include <span>
 #include <utility>
 
 #include "core/base/units.h"
@@ -63,7 +64,9 @@ MatchInput input_of(std::shared_ptr<const OldFile> old, ServeSourcePtr hint) {
 }
 
 Result<SignatureLayout> layout_of(const ServeSource& hint, std::uint64_t file_bytes) {
-  std::array<std::uint8_t, rsync::kHeaderBytes> header{};
+  std::array<std::uint8_t, rsync::kHeaderBytes> bytes{};
+  const auto header = std::span(bytes).first(
+      static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), hint.space.size())));
   if (Status read = read_exactly_at(hint.file.get(), header, 0, hint.name); !read) {
     return read.error();
   }

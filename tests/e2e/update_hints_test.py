@@ -192,7 +192,8 @@ class Hints(UpdateCase):
                 ("strong 0", struct.pack(">III", magic, 1024, 0) + records, "strong sums of 0"),
                 ("too many", struct.pack(">III", magic, 1024, 4) + records + bytes(8), "has one of"),
                 ("too few", struct.pack(">III", magic, 1024, 4) + records[8:], "has one of"),
-                ("half", struct.pack(">III", magic, 1024, 4) + records[4:], "has one of")):
+                ("half", struct.pack(">III", magic, 1024, 4) + records[4:], "has one of"),
+                ("short", b"rs", "cut short after 2 bytes")):
             with self.subTest(name):
                 self.copy_at("n2").unlink()
                 self.copy_at("n2").write_bytes(self.old)  # nobody knows what it is
