@@ -12,6 +12,7 @@ namespace {
 
 // Chunks that came out wrong by the old file's bytes, after which its hint is not believed.
 constexpr int kBlamesMax = 3;
+constexpr const char* kWrongRun = "sent wrong bytes of a chunk";
 
 bool overlap(const ByteRange& a, std::uint64_t offset, std::uint64_t end) {
   return a.offset < end && offset < a.end();
@@ -235,9 +236,28 @@ void DeltaFill::assembled(ChunkIndex chunk, const ChunkPlan& plan, bool fetched,
 // Held back now, whatever it was before.
 void DeltaFill::on_wrong(ChunkIndex chunk, Wrong wrong) {
   plans_.erase(chunk);
-  if (wrong.leaves.empty() || abandoned_ || repaired_.contains(chunk)) return fetch_whole(chunk);
+  const auto before = repaired_.find(chunk);
+  if (before != repaired_.end()) drop_liar(chunk, wrong, std::exchange(before->second, {}));
+  if (wrong.leaves.empty() || abandoned_ || before != repaired_.end()) return fetch_whole(chunk);
   wrong_[chunk] = std::move(wrong);
   fetch_.ask_leaves(chunk);
+}
+
+// Repaired, and wrong again: what was wrong the first time came as whole blocks this time.
+void DeltaFill::drop_liar(ChunkIndex chunk, const Wrong& wrong, const std::vector<Digest>& right) {
+  if (wrong.contributors.size() != 1) return;
+  for (std::size_t i = 0; i < right.size() && i < wrong.leaves.size(); ++i) {
+    const auto [begin, end] = block_in(chunk, i);
+    if (right[i] == wrong.leaves[i] || bytes_in(wrong.plan.missing, begin, end) < end - begin) {
+      continue;
+    }
+    return fetch_.drop(wrong.contributors.front(), chunk, kWrongRun);
+  }
+}
+
+std::pair<std::uint64_t, std::uint64_t> DeltaFill::block_in(ChunkIndex chunk, std::size_t i) const {
+  const std::uint64_t begin = i * std::uint64_t{kBlockBytes};
+  return {begin, std::min<std::uint64_t>(fetch_.space().size_of(chunk), begin + kBlockBytes)};
 }
 
 void DeltaFill::fetch_whole(ChunkIndex chunk) {
@@ -258,14 +278,12 @@ void DeltaFill::on_leaves(ChunkIndex chunk, const std::optional<std::vector<Dige
 }
 
 void DeltaFill::repair(ChunkIndex chunk, const Wrong& wrong, const std::vector<Digest>& right) {
-  const std::uint32_t size = fetch_.space().size_of(chunk);
   std::vector<ByteRange> bad;
   bool old_is_wrong = false;
   bool run_is_wrong = false;
   for (std::size_t i = 0; i < right.size() && i < wrong.leaves.size(); ++i) {
     if (right[i] == wrong.leaves[i]) continue;
-    const std::uint64_t begin = i * std::uint64_t{kBlockBytes};
-    const std::uint64_t end = std::min<std::uint64_t>(size, begin + kBlockBytes);
+    const auto [begin, end] = block_in(chunk, i);
     const std::uint64_t fetched = bytes_in(wrong.plan.missing, begin, end);
     // Of a block that has bytes of both nobody can tell.
     old_is_wrong = old_is_wrong || fetched == 0;
@@ -276,7 +294,7 @@ void DeltaFill::repair(ChunkIndex chunk, const Wrong& wrong, const std::vector<D
   log_info("transfer", "a chunk is repaired",
            {{"chunk", chunk.value}, {"stretches", bad.size()}, {"old_file", old_is_wrong}});
   if (run_is_wrong && wrong.contributors.size() == 1) {
-    fetch_.drop(wrong.contributors.front(), chunk, "sent wrong bytes of a chunk");
+    fetch_.drop(wrong.contributors.front(), chunk, kWrongRun);
   }
   ChunkPlan plan;
   plan.copies = without(wrong.plan.copies, bad);
@@ -287,7 +305,7 @@ void DeltaFill::repair(ChunkIndex chunk, const Wrong& wrong, const std::vector<D
   for (const CopyRange& copy : plan.copies) {
     plan.copied_bytes += static_cast<std::uint32_t>(copy.length);
   }
-  repaired_.insert(chunk);
+  repaired_[chunk] = right;
   plans_[chunk] = std::move(plan);
   fetch_.shorten(chunk, std::move(bad));
   fetch_.release(chunk);

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/base/bitfield.h"
@@ -87,6 +88,9 @@ class DeltaFill final : private BasisSearch::Owner {
   void assembled(ChunkIndex chunk, const ChunkPlan& plan, bool fetched, Part::PutTogether result);
   void on_wrong(ChunkIndex chunk, Wrong wrong);
   void repair(ChunkIndex chunk, const Wrong& wrong, const std::vector<Digest>& right);
+  void drop_liar(ChunkIndex chunk, const Wrong& wrong, const std::vector<Digest>& right);
+  // Where its i-th block begins and ends.
+  std::pair<std::uint64_t, std::uint64_t> block_in(ChunkIndex chunk, std::size_t i) const;
   void fetch_whole(ChunkIndex chunk);
   void blame_old_file();
   void abandon(bool unchanged);
@@ -116,7 +120,8 @@ class DeltaFill final : private BasisSearch::Owner {
   Bitfield assembling_;                    // held back: all of it is in the old file
   std::map<ChunkIndex, ChunkPlan> plans_;  // of chunks that are shortened
   std::map<ChunkIndex, Wrong> wrong_;      // whose leaves are asked for
-  std::set<ChunkIndex> repaired_;          // once; the next time they are fetched whole
+  // Once, with their leaves; the next time they are fetched whole.
+  std::map<ChunkIndex, std::vector<Digest>> repaired_;
   bool paused_ = false;
   int blames_ = 0;
   bool abandoned_ = false;

@@ -330,6 +330,11 @@ class Hints(UpdateCase):
                             lambda _node, peer, channel, chunk, offset, pieces: peer.run_data(
                                 channel, chunk, offset + 1, self.right(chunk, pieces)[1:]))
 
+    def test_a_run_with_wrong_bytes(self):
+        self.push_past_runs("sent wrong bytes of a chunk", lambda _node, peer, channel, chunk, offset, pieces:
+                            peer.run_data(channel, chunk, offset, os.urandom(sum(
+                                length for _, length in pieces))))
+
     def test_data_instead_of_a_run(self):
         self.push_past_runs("sent bytes that nobody asked for",
                             lambda _node, peer, channel, chunk, _offset, pieces: peer.data(
