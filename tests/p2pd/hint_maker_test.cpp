@@ -100,7 +100,7 @@ TEST_CASE("A recipe says exactly what was inserted where", "[p2pd][hints]") {
 // What is copied of a chunk for less than a 16th of it is fetched.
 TEST_CASE("Copied bytes are those that receivers will not fetch", "[p2pd][hints]") {
   const Publishing node;
-  const std::string piece = node.old_bytes.substr(5000, 10'000);
+  const std::string piece = node.old_bytes.substr(5000, 6'000);  // below 1/32 of the chunk
   const LoadedManifest manifest =
       node.hold(node.share + "/v3", random_bytes(100'000, 7) + piece + random_bytes(100'000, 8));
   const auto made = node.make(manifest, node.share + "/v3", {.bases = {node.old_version.id}});
@@ -148,12 +148,13 @@ TEST_CASE("The stretches of a large file's signature fit together", "[p2pd][hint
   const auto made = node.make(manifest, path, {.signature = true});
   REQUIRE(made.size() == 1);
 
-  rsync::SignatureBuilder builder(4096);
+  const std::uint32_t block = rsync::block_bytes_for(kSize);
+  rsync::SignatureBuilder builder(block);
   REQUIRE(builder.feed_zeros(kStretch - 40'000));
   REQUIRE(builder.feed(span_of(across)));
   REQUIRE(builder.feed_zeros(kSize - last.size() - (kStretch - 40'000) - across.size()));
   REQUIRE(builder.feed(span_of(last)));
-  CHECK(test::bytes_of(*made[0].stored.source) == signature_head(kSize, 4096) + taken(builder));
+  CHECK(test::bytes_of(*made[0].stored.source) == signature_head(kSize, block) + taken(builder));
 }
 
 TEST_CASE("What cannot be made is left out, and the rest is made", "[p2pd][hints]") {
