@@ -111,6 +111,7 @@ void SpaceFetch::on_peer_up(NodeId peer) {
 
 void SpaceFetch::on_peer_down(NodeId peer) {
   peers_.erase(peer);
+  std::erase_if(asked_for_leaves_, [&](const auto& asked) { return asked.first == peer; });
   download_.on_peer_left(peer, monotonic_now());
   perform();
 }

@@ -159,7 +159,8 @@ class SpaceFetch {
   std::map<ChunkIndex, Assembly> assemblies_;
   std::map<ChunkIndex, std::vector<ByteRange>> runs_;  // pieces of chunks that are shortened
   std::map<ChunkIndex, LeavesWanted> leaves_wanted_;
-  std::set<std::pair<NodeId, ChunkIndex>> asked_for_leaves_;  // who has not answered yet
+  // Who has not answered yet, as often as it was asked.
+  std::multiset<std::pair<NodeId, ChunkIndex>> asked_for_leaves_;
   bool announces_ = false;
   std::map<NodeId, PeerState> peers_;
   NodeId heard_first_;  // of the last news

@@ -74,9 +74,11 @@ void SpaceFetch::look_at_leaves(Time now) {
 
 // Late answers of those who were asked before count, too: leaves are proven.
 void SpaceFetch::on_peer_leaves(NodeId peer, ChunkIndex chunk, std::string_view bytes) {
-  if (asked_for_leaves_.erase({peer, chunk}) == 0) {
+  const auto asked = asked_for_leaves_.find({peer, chunk});
+  if (asked == asked_for_leaves_.end()) {
     return drop(peer, chunk, "sent leaves that nobody asked for");
   }
+  asked_for_leaves_.erase(asked);
   const auto wanted = leaves_wanted_.find(chunk);
   if (wanted == leaves_wanted_.end()) return;
   if (bytes.empty()) {

@@ -37,7 +37,8 @@ inline std::string close_message(const ContentId& content) {
 }
 
 // What the mesh tells the rest of the agent.
-struct MeshOwner final : PeerMesh::Owner {
+struct MeshOwner : PeerMesh::Owner {
+  virtual ~MeshOwner() = default;
   std::vector<NodeId> up;
   std::vector<NodeId> down;
   std::set<NodeId> removed;

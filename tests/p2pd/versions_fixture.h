@@ -53,17 +53,23 @@ struct Versions : Node {
   }
 
   Fd opened(const std::string& path) const { return must_be(privileged->open_source(path)); }
-  // As a publisher does it: hashed, and on record with path and facts.
-  LoadedManifest hold(const std::string& path) const {
+  // Hashed; its manifest is kept.
+  LoadedManifest describe(const std::string& path) const {
     const Fd file = opened(path);
     const FileFacts facts = must_be(facts_of(file));
     const PackedManifest packed = pack(
         must_be(make_file_manifest(fs::path(path).filename(), facts,
                                    must_be(hash_file(file.get(), facts.size, {.threads = 1})))));
     REQUIRE(contents.save_manifest(packed.content_id, packed.root_record_bytes, packed.body_bytes));
-    REQUIRE(contents.put_holding(holding_record(packed.content_id, path, facts)));
-    REQUIRE(contents.remember_hash(path, facts, packed.content_id));
     return must_be(contents.load_manifest(packed.content_id));
+  }
+  // As a publisher does it: also on record with path and facts.
+  LoadedManifest hold(const std::string& path) const {
+    LoadedManifest manifest = describe(path);
+    const FileFacts facts = must_be(facts_of(opened(path)));
+    REQUIRE(contents.put_holding(holding_record(manifest.id, path, facts)));
+    REQUIRE(contents.remember_hash(path, facts, manifest.id));
+    return manifest;
   }
   LoadedManifest hold(const std::string& path, const std::string& bytes) const {
     put_file(path, bytes);
