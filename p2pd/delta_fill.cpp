@@ -164,7 +164,7 @@ void DeltaFill::on_copies(std::vector<CopyRange> found, ByteRange decided) {
 }
 
 void DeltaFill::on_search_over(const std::string& how) {
-  basis_ = how;
+  if (!abandoned_) basis_ = how;
   log_info("transfer", "old file", {{"path", part_->source()->name}, {"basis", how}});
   on_copies({}, {0, fetch_.space().size()});
 }
