@@ -6,6 +6,7 @@ with it is wrong in what it says.
 """
 
 import hashlib
+import operator
 import struct
 
 import hostile_peer as hp
@@ -47,6 +48,18 @@ def recipe(old, new, copies, count=None):
         out += varint(at - done) + varint(length) + zigzag(old_at - at - shift)
         done, shift = at + length, old_at - at
     return out
+
+
+def signature(data, block=1024):
+    """The bytes of a signature, as librsync writes it: RabinKarp, and 4 bytes of BLAKE2b."""
+    powers = [pow(0x08104225, power, 1 << 32) for power in range(block, -1, -1)]
+    out = bytearray(struct.pack(">III", 0x72730147, block, 4))
+    for at in range(0, len(data), block):
+        part = data[at:at + block]
+        weak = sum(map(operator.mul, b"\1" + part, powers[block - len(part):]))
+        out += struct.pack(">I", weak & 0xffffffff)
+        out += hashlib.blake2b(part, digest_size=32).digest()[:4]
+    return bytes(out)
 
 
 class Version:

@@ -17,15 +17,16 @@ MISSING = CHUNKS * PAGE
 assert SIZE == 8 * MiB
 
 
-def with_new_pages(data, seed, at=NEW_AT):
-    """The bytes with a new page in each chunk."""
+def with_new_pages(data, seed, at=NEW_AT, length=PAGE):
+    """The bytes with new ones here in each chunk."""
     draw = random.Random(seed)
     out = bytearray(data)
     for chunk in range(CHUNKS):
         begin = chunk * CHUNK + at
         # No byte of it is the old one: what a copy may reach to is known.
-        out[begin:begin + PAGE] = bytes(
-            byte ^ draw.randrange(1, 256) for byte in data[begin:begin + PAGE])
+        mask = int.from_bytes(draw.randbytes(length).replace(b"\0", b"\1"), "big")
+        old = int.from_bytes(data[begin:begin + length], "big")
+        out[begin:begin + length] = (old ^ mask).to_bytes(length, "big")
     return bytes(out)
 
 
@@ -67,6 +68,10 @@ class UpdateCase(ClusterTest):
         """Pushes to the end, and returns the tasks by node."""
         self.cluster.ctl_ok(*self.push_args(version, to, *args, path=path))
         return self.newest_tasks()
+
+    def running_push(self, version, to, limit):
+        """A push in the background that has begun, and its job."""
+        return self.cluster.running_push(*self.push_args(version, to, "--limit", limit)[1:])
 
     def newest_tasks(self):
         return {task["node"]: task
