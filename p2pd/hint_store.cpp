@@ -134,7 +134,7 @@ Result<StoredHint> HintStore::save(std::string_view bytes) const {
 
 Result<Fd> HintStore::begin(const ContentId& id) const {
   const std::string path = path_of(id, kUnfinished);
-  Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return error_from_errno(errno, "make " + path);
   return file;
 }
@@ -165,8 +165,17 @@ Result<StoredHint> HintStore::put_root(const ContentId& id, const std::string& r
   return find(id);
 }
 
+Status HintStore::give_up(const ContentId& id) const {
+  return unlink_all(id, {kUnfinished});
+}
+
 Status HintStore::remove(const ContentId& id) const {
-  for (const std::string_view suffix : {kRoot, kBytes, kUnfinished}) {
+  return unlink_all(id, {kRoot, kBytes, kUnfinished});
+}
+
+Status HintStore::unlink_all(const ContentId& id,
+                             std::initializer_list<std::string_view> suffixes) const {
+  for (const std::string_view suffix : suffixes) {
     const std::string path = path_of(id, suffix);
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
       return error_from_errno(errno, "remove " + path);

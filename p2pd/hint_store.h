@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,8 +42,11 @@ class HintStore {
   Result<StoredHint> find(const ContentId& id) const;
   // One that was made here. Makes room for it.
   Result<StoredHint> save(std::string_view bytes) const;
-  // A file for one that is to be fetched, for reading and writing; empty.
+  // A file for one that is to be fetched, for reading and writing; empty. An error when somebody
+  // else fetches it.
   Result<Fd> begin(const ContentId& id) const;
+  // What was fetched of it so far is not wanted any more.
+  Status give_up(const ContentId& id) const;
   // All of it is there, verified.
   Result<StoredHint> keep(const ContentId& id, const std::string& root_record) const;
   // It led astray.
@@ -54,6 +58,7 @@ class HintStore {
   std::string path_of(const ContentId& id, std::string_view suffix) const;
   // For this one, which may be here already.
   Status make_room(const ContentId& id, std::uint64_t bytes) const;
+  Status unlink_all(const ContentId& id, std::initializer_list<std::string_view> suffixes) const;
   Result<StoredHint> put_root(const ContentId& id, const std::string& root_record) const;
 
   std::string folder_;

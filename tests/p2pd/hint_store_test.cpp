@@ -155,9 +155,14 @@ TEST_CASE("A fetch that begins again begins with nothing", "[p2pd][hints]") {
   const Store store;
   const Foreign hint("new");
   store.fetch(hint, "what an earlier fetch had");
+  CHECK_FALSE(store.hints.begin(hint.id));  // that fetch goes on
+  REQUIRE(store.hints.give_up(hint.id));
+  CHECK(store.files() == 0);
   store.fetch(hint, hint.bytes);
   REQUIRE(store.hints.keep(hint.id, hint.root_record));
   CHECK(text_of(store.path_of(hint.id, ".hint")) == "new");
+  REQUIRE(store.hints.give_up(hint.id));
+  CHECK(store.has(hint.id));
 }
 
 // A node may find out itself what it is fetching.
