@@ -148,7 +148,7 @@ void BasisSearch::on_thread(Work work) {
 
 void BasisSearch::begin_sample() {
   const ServeSourcePtr hint = hint_whole_ ? hint_whole_ : ServeSourcePtr(hint_);
-  on_thread([this, alive = alive_, &control = parts_.control, hint, old = old_,
+  on_thread([this, alive = alive_, &control = parts_.control, hint, old = old_, stop = stop_,
              chunks = sample_chunks_, file_bytes = order_.tree.size] {
     Result<rsync::SampleResult> sample = rsync::SampleResult{};
     const auto layout = layout_of(*hint, file_bytes);
@@ -156,8 +156,8 @@ void BasisSearch::begin_sample() {
       sample = layout.error();
     } else {
       MatchInput input = input_of(old, hint);
-      input.pace = [this](const MatchProgress&) {
-        return stop_ ? MatchPace::stop : MatchPace::go_on;
+      input.pace = [stop](const MatchProgress&) {
+        return *stop ? MatchPace::stop : MatchPace::go_on;
       };
       const std::vector<SampleWindow> windows = windows_in(hint->space, *layout, chunks);
       sample = windows.empty() ? rsync::sample_file(*layout, input)
@@ -202,23 +202,25 @@ void BasisSearch::release_compared() {
 }
 
 void BasisSearch::begin_scan() {
-  scanned_ = true;
   on_thread([this, alive = alive_, &control = parts_.control, hint = hint_whole_, old = old_,
-             data = order_.data, tree_size = order_.tree.size, relation = *relation_] {
+             stop = stop_, data = order_.data, tree_size = order_.tree.size,
+             relation = *relation_] {
     const auto tell = [&](std::vector<CopyRange> found, ByteRange decided) {
       boost::asio::post(control, [this, alive, found = std::move(found), decided]() mutable {
         if (*alive && !over_) owner_.on_copies(std::move(found), decided);
       });
     };
-    const auto done = [&](std::string how) {
-      boost::asio::post(control, [this, alive, how = std::move(how)]() mutable {
-        if (*alive) end(std::move(how));
+    const auto done = [&](std::string how, bool unchanged = false) {
+      boost::asio::post(control, [this, alive, unchanged, how = std::move(how)]() mutable {
+        if (!*alive) return;
+        scanned_ = unchanged;
+        end(std::move(how));
       });
     };
     const auto layout = layout_of(*hint, tree_size);
     if (!layout) return done(old->path + " is not used: " + layout.error().detail);
     MatchInput input = input_of(old, hint);
-    input.pace = Pace(data_bytes_of(*old), stop_);
+    input.pace = Pace(data_bytes_of(*old), *stop);
     input.on_found = [&](MatchTier tier, ByteRange passed, std::vector<CopyRange> found) {
       if (tier == MatchTier::in_place) {
         tell(std::move(found), {});
@@ -235,7 +237,8 @@ void BasisSearch::begin_scan() {
         *layout, data, input, {.in_place = relation == Relation::in_place, .rolling = true});
     if (!result) return done(old->path + " is not used: " + result.error().detail);
     tell(result->map.ranges(), {0, tree_size});
-    done("signature against " + old->path + (result->stopped ? ", given up early" : ""));
+    done("signature against " + old->path + (result->stopped ? ", given up early" : ""),
+         old->unchanged());
   });
 }
 

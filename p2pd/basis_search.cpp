@@ -31,18 +31,31 @@ BasisSearch::BasisSearch(const BasisParts& parts, Owner& owner, Order order, Rng
 
 BasisSearch::~BasisSearch() {
   *alive_ = false;
-  stop_ = true;
+  *stop_ = true;
   if (thread_.joinable()) thread_.join();
 }
 
 void BasisSearch::let_go() {
   over_ = true;
   *alive_ = false;
-  stop_ = true;
+  *stop_ = true;
+  // It may be in the middle of a read that waits for a busy disk.
+  if (thread_.joinable()) {
+    parts_.disk.post(
+        [thread = std::make_shared<std::thread>(std::move(thread_))] { thread->join(); });
+  }
+  if (!used_ || hint_whole_) return;
+  // Also when it is about to be begun.
+  remove_unfinished();
   if (!fetch_) return;
   owner_.unshare_hint(used_->id);
   fetch_.reset();
-  parts_.disk.post([&hints = parts_.hints, id = used_->id] { (void)hints.remove(id); });
+}
+
+// Behind whatever is being done about it.
+void BasisSearch::remove_unfinished() {
+  parts_.disk.post(content_lane(order_.old_file.content),
+                   [&hints = parts_.hints, id = used_->id] { (void)hints.give_up(id); });
 }
 
 template <class Work, class Then>
@@ -134,6 +147,8 @@ void BasisSearch::fetch_hint(Result<Fd> file) {
                                         SpaceKey{used_->id, /*body=*/true}, hint_->space, sink,
                                         rng_.split());
   fetch_->announce_chunks();
+  stuck_looks_ = 0;
+  received_at_last_look_ = 0;
   const std::uint32_t chunks = hint_->space.count();
   if (!used_->recipe && chunks > kSamplePart) {
     sampling_ = true;
@@ -221,10 +236,11 @@ void BasisSearch::give_up_hint(const std::string& why) {
     received_before_ += fetch_->download().bytes_received();
     // Not inside a call of the fetch.
     boost::asio::post(parts_.control, [fetch = std::shared_ptr<SpaceFetch>(std::move(fetch_))] {});
-    parts_.disk.post([&hints = parts_.hints, id = used_->id] { (void)hints.remove(id); });
+    remove_unfinished();
   }
   const bool recipe = used_->recipe;
   used_.reset();
+  hint_whole_.reset();
   sampling_ = false;
   if (recipe) {
     if (const KnownHint* sums = signature()) return get(*sums);
@@ -260,7 +276,11 @@ void BasisSearch::read_recipe(ServeSourcePtr source) {
         return std::move(recipe->copies);
       },
       [this](Result<std::vector<CopyRange>> copies) {
-        if (!copies) return give_up_hint("the recipe is wrong: " + copies.error().detail);
+        if (!copies) {
+          const std::string why = "the recipe is wrong: " + copies.error().detail;
+          if (copies.error().code == Errc::corrupt) owner_.on_hint_wrong(used_->id, why);
+          return give_up_hint(why);
+        }
         owner_.on_copies(std::move(*copies), {0, order_.tree.size});
         end("recipe from " + old_name());
       });

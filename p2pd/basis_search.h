@@ -66,6 +66,8 @@ class BasisSearch final : private SpaceFetch::Sink {
     virtual void on_search_over(const std::string& how) = 0;
     virtual void share_hint(const ContentId& hint, ServeSourcePtr source, const Bitfield* have) = 0;
     virtual void unshare_hint(const ContentId& hint) = 0;
+    // It is not what it should be, whoever has it.
+    virtual void on_hint_wrong(const ContentId& hint, const std::string& why) = 0;
     virtual void on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) = 0;
 
    protected:
@@ -83,6 +85,7 @@ class BasisSearch final : private SpaceFetch::Sink {
   bool over() const { return over_; }
   // The hint that led to what was found; nothing when the files are equal or none was used.
   const std::optional<KnownHint>& used() const { return used_; }
+  // A scan has found it, in a file that nobody has written to meanwhile.
   bool scanned() const { return scanned_; }
   std::uint64_t bytes_received() const;
 
@@ -103,6 +106,7 @@ class BasisSearch final : private SpaceFetch::Sink {
   void release_compared();
   void end(std::string how);
   void give_up_hint(const std::string& why);
+  void remove_unfinished();
   std::string old_name() const;
 
   void write(ArrivedData data, std::vector<ByteRange> pieces,
@@ -136,7 +140,8 @@ class BasisSearch final : private SpaceFetch::Sink {
   bool sampling_ = false;
   bool scanned_ = false;
   bool over_ = false;
-  std::atomic<bool> stop_{false};
+  // The thread may outlive the search.
+  std::shared_ptr<std::atomic<bool>> stop_ = std::make_shared<std::atomic<bool>>(false);
   std::thread thread_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

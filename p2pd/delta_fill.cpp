@@ -113,6 +113,8 @@ void DeltaFill::set_paused(bool paused) {
 
 void DeltaFill::on_copies(std::vector<CopyRange> found, ByteRange decided) {
   if (abandoned_) found.clear();
+  // The file may be whole before the last of the old one has been looked at.
+  if (basis_.empty() && !found.empty()) basis_ = "signature against " + old_file_->path;
   const ChunkSpace& space = fetch_.space();
   // Chunks that are decided already and not begun: there may be less to fetch now. And undecided
   // ones that need nothing more.
@@ -341,8 +343,8 @@ void DeltaFill::abandon(bool unchanged) {
 }
 
 std::optional<Recipe> DeltaFill::found_recipe() const {
-  if (abandoned_ || !search_ || !search_->scanned() || !search_->over() || !old_file_ ||
-      !old_file_->content || copies_.ranges().empty()) {
+  if (blames_ > 0 || abandoned_ || !search_ || !search_->scanned() || !search_->over() ||
+      !old_file_ || !old_file_->content || copies_.ranges().empty()) {
     return std::nullopt;
   }
   Recipe recipe;

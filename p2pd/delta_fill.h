@@ -31,7 +31,8 @@ class DeltaFill final : private BasisSearch::Owner {
     virtual void on_delta_failed(const Error& why) = 0;
     virtual void share_hint(const ContentId& hint, ServeSourcePtr source, const Bitfield* have) = 0;
     virtual void unshare_hint(const ContentId& hint) = 0;
-    // The hint led to wrong bytes, again and again, and the old file has not changed.
+    // The hint is not what it should be, or led to wrong bytes, again and again, and the old file
+    // has not changed.
     virtual void on_hint_wrong(const ContentId& hint, const std::string& why) = 0;
     virtual void on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) = 0;
 
@@ -68,8 +69,8 @@ class DeltaFill final : private BasisSearch::Owner {
   std::uint64_t bytes_shared() const { return bytes_shared_; }
   // Of hints.
   std::uint64_t bytes_received() const { return search_ ? search_->bytes_received() : 0; }
-  // For people: the old file and how it was used, or why there was none; empty as long as it is
-  // looked for.
+  // For people: the old file and how it was used, or why there was none; empty as long as
+  // nothing was found.
   const std::string& basis() const { return basis_; }
   // What a scan found out and others need not find out again: nothing when there was a recipe, or
   // when it is not known what the old file was.
@@ -102,6 +103,9 @@ class DeltaFill final : private BasisSearch::Owner {
     owner_.share_hint(hint, std::move(source), have);
   }
   void unshare_hint(const ContentId& hint) override { owner_.unshare_hint(hint); }
+  void on_hint_wrong(const ContentId& hint, const std::string& why) override {
+    owner_.on_hint_wrong(hint, why);
+  }
   void on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) override {
     owner_.on_bad_peer(peer, chunk, reason);
   }

@@ -185,23 +185,26 @@ TEST_CASE("A hint that nobody has holds nothing up for good", "[p2pd][delta]") {
   CHECK_FALSE(at.shared.contains({hint, true}));
 }
 
-TEST_CASE("What is no recipe is not used", "[p2pd][delta]") {
+TEST_CASE("What is no recipe is not used, and blamed", "[p2pd][delta]") {
   Updating at;
   at.set(random_bytes(kBytes, 1), random_bytes(kBytes, 2));
+  ContentId hint;
   SECTION("nonsense") {
-    at.know_hint(/*recipe=*/true, "nonsense");
+    hint = at.know_hint(/*recipe=*/true, "nonsense");
   }
   SECTION("of other files") {
     Recipe other;
     other.old_file = {kBytes, at.new_version->file().tree.root};
     other.new_file = {kBytes, at.old_version->file().tree.root};
     other.copies = {{0, 0, kBytes}};
-    at.know_hint(/*recipe=*/true, encode_recipe(other));
+    hint = at.know_hint(/*recipe=*/true, encode_recipe(other));
   }
   at.begin();
   at.lands();
   CHECK(at.transfer->bytes_received() == kBytes);
   CHECK_THAT(at.transfer->basis(), Catch::Contains("the recipe is wrong"));
+  REQUIRE(at.wrong_hints.size() == 1);
+  CHECK(at.wrong_hints.front().first == hint);
 }
 
 }  // namespace p2p

@@ -44,6 +44,8 @@ struct Holder final : MeshOwner {
   std::map<SpaceKey, std::shared_ptr<ServeSource>> spaces;
   std::uint64_t run_bytes_asked = 0;
   std::uint64_t chunk_bytes_asked = 0;
+  // Before a request is answered.
+  std::function<void(const SpaceKey&)> on_request = [](const SpaceKey&) {};
   // Answers a question for leaves; the second argument is how many came before it.
   std::function<void(NodeId, ChunkIndex, int)> on_leaves_asked =
       [this](NodeId peer, ChunkIndex chunk, int) { tell_leaves(peer, chunk); };
@@ -78,11 +80,13 @@ struct Holder final : MeshOwner {
     mesh->send_have(peer, space, {{0, found->second->space.count()}});
   }
   void on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) override {
+    on_request(space);
     if (!space.body) chunk_bytes_asked += range.length;
     mesh->serve(peer, space, spaces.at(space), range);
   }
   void on_peer_run_request(NodeId peer, const SpaceKey& space, const ChunkRange& range,
                            std::vector<ByteRange> pieces) override {
+    on_request(space);
     run_bytes_asked += range.length;
     mesh->serve(peer, space, spaces.at(space), range, std::move(pieces));
   }
