@@ -47,6 +47,7 @@ void SpaceFetch::drop(NodeId peer, ChunkIndex chunk, const std::string& reason) 
 
 void SpaceFetch::ask_leaves(ChunkIndex chunk) {
   leaves_wanted_[chunk] = {};
+  download_.fetch_again(chunk);
   ask_next_for_leaves(chunk);
   schedule();
 }

@@ -41,6 +41,7 @@ void Download::on_restored(ChunkIndex chunk) {
   if (!have_.set(chunk.value)) return;
   held_back_.reset(chunk.value);
   shortened_.erase(chunk);
+  again_.erase(chunk);
   picker_.set_wanted(chunk, false);
   bytes_have_ += space_.data_bytes_of(chunk);
 }
@@ -299,6 +300,7 @@ void Download::on_chunk_verified(ChunkIndex chunk, Time now) {
   P2P_CHECK(found != active_.end() && found->second.all_arrived);
   active_.erase(found);
   shortened_.erase(chunk);
+  again_.erase(chunk);
   --being_verified_;
   have_.set(chunk.value);
   bytes_have_ += space_.data_bytes_of(chunk);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -144,6 +145,9 @@ class Download {
   std::vector<NodeId> on_run_wrong(ChunkIndex chunk, Time now);
   // From now on the chunk is fetched from one peer alone, so that the blame is certain.
   void fetch_alone(ChunkIndex chunk) { alone_.set(chunk.value); }
+  // A seed has given it away already and, for seconds, does not offer it again: it may be asked
+  // without. For a chunk that did not come out right.
+  void fetch_again(ChunkIndex chunk) { again_.insert(chunk); }
   // A random one of those that have it; nothing when nobody has.
   std::optional<NodeId> any_holder(ChunkIndex chunk);
   void on_tick(Time now);
@@ -243,6 +247,7 @@ class Download {
     return std::min(
         slots_, settings_.chunks_in_flight_at_first + have_.count() / settings_.chunks_for_a_slot);
   }
+  bool start_again(Time now);
   bool start_from_seed(Time now);
   bool start_from_far(Time now);
   bool start_from_relay(Time now);
@@ -289,6 +294,7 @@ class Download {
   PeerSet replaced_;  // peers whose chunks do not get on
   std::map<ChunkIndex, Active> active_;
   std::map<ChunkIndex, std::vector<std::uint32_t>> shortened_;  // lengths of the requests
+  std::set<ChunkIndex> again_;        // of which an offering seed may be asked
   std::uint32_t being_verified_ = 0;  // of active_, those that have arrived
   bool unrequested_ = false;          // a range may have nobody who was asked for it
   Time wake_ = Time::max();           // no peer's clock runs out before this

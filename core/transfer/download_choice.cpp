@@ -25,6 +25,7 @@ void Download::fill(Time now) {
   wait_for_tokens_ = Time::max();
   send_unrequested(now);
   while (accepting_ && wait_for_tokens_ == Time::max()) {
+    if (start_again(now)) continue;
     // A free slot takes what only a seed has before what others have: an idle moment of the seed
     // costs the whole swarm, an idle moment of a relay costs one node.
     if (start_from_seed(now)) continue;

@@ -21,10 +21,25 @@ std::vector<NodeId> Download::on_run_wrong(ChunkIndex chunk, Time now) {
   std::vector<NodeId> contributors = std::move(found->second.contributors);
   active_.erase(found);
   shortened_.erase(chunk);
+  again_.insert(chunk);
   --being_verified_;
   held_back_.set(chunk.value);
   fill(now);
   return contributors;
+}
+
+bool Download::start_again(Time now) {
+  if (again_.empty() || offering_.empty() || under_way() > slots_) return false;
+  const PeerSet able = offering_ - busy_ - passed_over_;
+  for (const ChunkIndex chunk : again_) {
+    if (!picker_.is_wanted(chunk) || relay_offers(chunk)) continue;
+    for (PeerSlot slot = able.find(0); slot < kPeerSlots; slot = able.find(slot + 1)) {
+      Peer& peer = *peer_in_[slot];
+      if (!may_ask(peer) || !peer.have.test(chunk.value) || !may_fetch(peer, chunk)) continue;
+      return start(peer_at_[slot], peer, chunk, now);
+    }
+  }
+  return false;
 }
 
 std::optional<NodeId> Download::any_holder(ChunkIndex chunk) {

@@ -105,6 +105,24 @@ TEST_CASE("A wrong run is nobody's fault yet, and waits for the caller", "[core]
   CHECK(swarm.download().complete());
 }
 
+TEST_CASE("A seed that offers is asked at once for a run that was wrong", "[core][download]") {
+  DrawnSwarm swarm({"chunks  0 1"});
+  swarm.shortens(0, {5000});
+  swarm.download().on_peer_joined(test::node('a'), swarm.now(), /*offers=*/true);
+  swarm.has('a', {{0, 2}});
+  REQUIRE(swarm.asked().empty());
+  swarm.download().on_offer(test::node('a'), ChunkIndex{0}, swarm.now());
+  swarm.has('a', {{0, 2}});
+  REQUIRE(swarm.asked() == "a0");
+  REQUIRE(swarm.sends('a', 0) == Arrival::store_and_last);
+  swarm.download().on_run_wrong(ChunkIndex{0}, swarm.now());
+  CHECK(swarm.owed().empty());
+  swarm.shortens(0, {kBlockBytes});
+  swarm.releases(0);
+  // And for nothing else.
+  CHECK(swarm.asked() == "a0");
+}
+
 TEST_CASE("A chunk is asked for whole again when the old file turns out to be of no use",
           "[core][download]") {
   DrawnSwarm swarm({"chunks  0"});
