@@ -120,6 +120,7 @@ class SpaceFetch {
   struct LeavesWanted {
     NodeId asked;
     int tries = 0;
+    Time since{};
     Time until{};
   };
   struct PeerState {

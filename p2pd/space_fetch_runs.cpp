@@ -14,6 +14,7 @@ namespace {
 // Holders that are asked for leaves before the chunk is fetched whole, and how long each has.
 constexpr int kLeavesTries = 3;
 constexpr Duration kLeavesTimeout = std::chrono::seconds(2);
+constexpr Duration kHolderLook = std::chrono::milliseconds(50);
 
 }  // namespace
 
@@ -46,7 +47,9 @@ void SpaceFetch::drop(NodeId peer, ChunkIndex chunk, const std::string& reason) 
 }
 
 void SpaceFetch::ask_leaves(ChunkIndex chunk) {
-  leaves_wanted_[chunk] = {};
+  LeavesWanted wanted;
+  wanted.since = monotonic_now();
+  leaves_wanted_[chunk] = wanted;
   download_.fetch_again(chunk);
   ask_next_for_leaves(chunk);
   schedule();
@@ -55,12 +58,18 @@ void SpaceFetch::ask_leaves(ChunkIndex chunk) {
 void SpaceFetch::ask_next_for_leaves(ChunkIndex chunk) {
   LeavesWanted& wanted = leaves_wanted_.at(chunk);
   const std::optional<NodeId> holder = download_.any_holder(chunk);
+  const Time now = monotonic_now();
+  // At the start of a push neighbours may not have said yet what they have.
+  if (!holder && now - wanted.since < kLeavesTimeout) {
+    wanted.until = now + kHolderLook;
+    return;
+  }
   if (!holder || wanted.tries++ == kLeavesTries) {
     leaves_wanted_.erase(chunk);
     return sink_.on_leaves(chunk, std::nullopt);
   }
   wanted.asked = *holder;
-  wanted.until = monotonic_now() + kLeavesTimeout;
+  wanted.until = now + kLeavesTimeout;
   asked_for_leaves_.emplace(*holder, chunk);
   mesh_.send_leaves_wanted(*holder, key_.content, chunk);
 }
