@@ -152,6 +152,7 @@ class Hints(UpdateCase):
         refused = self.lines("n2", "a hint is not used", f"hint={content.hex()[:8]}")
         self.assertEqual(1, len(refused), refused)
         self.assert_all_run()
+        return f"hint={content.hex()[:8]}"
 
     def test_recipes_that_are_malformed(self):
         self.first, self.second = self.versions("n2")
@@ -172,8 +173,12 @@ class Hints(UpdateCase):
         }.items():
             with self.subTest(why):
                 self.again()
-                self.push_without(RECIPE, hint, why)
-        self.assert_no_blame()
+                blamed = self.push_without(RECIPE, hint, why)
+                # One of a newer release may be right.
+                if why != "has version 2":
+                    wait_until(lambda h=blamed: [line for line in self.blames() if h in line],
+                               what="its maker is blamed")
+        self.assertFalse([line for line in self.blames() if "dropped" in line or "version 2" in line])
 
     def again(self):
         """n2 has the old version only."""
