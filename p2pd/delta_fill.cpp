@@ -319,7 +319,7 @@ void DeltaFill::blame_old_file() {
   if (abandoned_ || ++blames_ < kBlamesMax) return;
   offload(
       parts_.disk, content_lane(content_), parts_.control, alive_,
-      [old = old_file_] { return old->unchanged(); },
+      [old = old_file_] { return old->untouched(); },
       [this](bool unchanged) { abandon(unchanged); });
 }
 

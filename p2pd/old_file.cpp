@@ -122,6 +122,11 @@ bool OldFile::unchanged() const {
   return now && now->size == facts.size && now->mtime_ns == facts.mtime_ns;
 }
 
+bool OldFile::untouched() const {
+  const auto now = facts_of(file);
+  return now && *now == facts;
+}
+
 OldFileFound find_old_file(const ContentStore& contents, Privileged& privileged,
                            const OldFileOrder& order) {
   return Search(contents, privileged, order).run();

@@ -25,6 +25,9 @@ struct OldFile {
 
   // Nobody has written to it since.
   bool unchanged() const;
+  // Nor has anything else been done to it, such as setting its mtime back after a write: then what
+  // it holds is certainly what it was. For blaming others.
+  bool untouched() const;
 };
 
 struct OldFileOrder {

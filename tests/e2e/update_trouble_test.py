@@ -22,6 +22,12 @@ def rewrite(path):
         stream.write(b"\xa5" * (SIZE // 2))
 
 
+def rewrite_unnoticed(path):
+    before = path.stat()
+    rewrite(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def truncate(path):
     os.truncate(path, SIZE // 2)
 
@@ -98,6 +104,10 @@ class OldFile(UpdateCase):
 
     def test_rewritten_during_the_match(self):
         task = self.push_while_matching(rewrite, 1, SIZE)
+        self.assertIn("somebody has written to it meanwhile", task["basis"])
+
+    def test_rewritten_during_the_match_with_its_time_set_back(self):
+        task = self.push_while_matching(rewrite_unnoticed, 1, SIZE)
         self.assertIn("somebody has written to it meanwhile", task["basis"])
 
     def test_truncated_during_the_match(self):
