@@ -355,6 +355,11 @@ void JobBoard::keep_hint(NodeId node, const proto::HintMade& made, WallTime now,
     kept =
         Error{Errc::invalid_argument, "it saves " + std::to_string(made.copied_bytes()) + " of " +
                                           std::to_string(file->data_bytes()) + " bytes of data"};
+    // The two have nothing in common: a push need not find that out again.
+    const auto old = ContentId::from_raw(made.old_content());
+    if (old && catalogue_.content(*old) != nullptr && hints_in_vain_.size() < kMaxInVain) {
+      hints_in_vain_.insert({*content, *old});
+    }
   }
   if (kept) kept = hints_.add(*std::move(record), catalogue_, batch);
   log_info("hints", kept ? "kept" : "a hint is not kept",

@@ -83,9 +83,14 @@ void Job::on_report(NodeId node, const TaskReport& report, WallTime now) {
   if (report.bytes_total > 0) task.bytes_total = report.bytes_total;
   task.bytes_sent = std::max(task.bytes_sent, report.bytes_sent);
   task.bytes_received = std::max(task.bytes_received, report.bytes_received);
-  task.bytes_copied = std::max(task.bytes_copied, report.bytes_copied);
-  task.bytes_already = std::max(task.bytes_already, report.bytes_already);
-  task.bytes_written = std::max(task.bytes_written, report.bytes_written);
+  // These are of one process of the agent, and only together they make sense: after a restart, what
+  // the one before had fetched is there already.
+  if (report.bytes_copied + report.bytes_already + report.bytes_written > 0) {
+    task.bytes_copied = report.bytes_copied;
+    task.bytes_already = report.bytes_already;
+    task.bytes_written = report.bytes_written;
+    task.bytes_received = report.bytes_received;
+  }
   if (!report.basis.empty()) task.basis = report.basis;
   if (!report.path.empty()) task.path = report.path;
   task.durable = report.durable;

@@ -141,6 +141,20 @@ TEST_CASE("Who asked in vain does not ask again", "[tracker]") {
   CHECK(offered->hints(0).kind() == proto::HINT_SIGNATURE);
 }
 
+TEST_CASE("A recipe that saves nothing is not asked for again, whatever became of its job",
+          "[tracker]") {
+  Disk disk;
+  Update process(disk);
+  const JobId first = process.create(push_of("images/base", "web1"));
+  process.say_made("source", hint_made(process.v2, &process.v1, "recipe", 150));
+  process.report("source", first, TaskState::failed, "no room");
+  process.agents.take();
+  process.create(push_of("images/base", "web1", "/srv/other.img"));
+  const auto asked = process.asked("source");
+  REQUIRE(asked);
+  CHECK(asked->bases_size() == 0);
+}
+
 TEST_CASE("A source without the old version makes a signature", "[tracker]") {
   Disk disk;
   Update process(disk, /*source_holds_old=*/false);

@@ -222,6 +222,25 @@ TEST_CASE("Progress never goes back", "[core][job]") {
   CHECK(task.path == "/srv/a");
 }
 
+TEST_CASE("After a restart what was fetched before is there already, and not counted twice",
+          "[core][job]") {
+  JobTest test("a");
+  test.online("a");
+  TaskReport before;
+  before.bytes_received = before.bytes_written = 120;
+  before.bytes_copied = 30;
+  test.job.on_report(node('a'), before, test.now);
+  TaskReport after;
+  after.bytes_already = 150;
+  after.bytes_received = after.bytes_written = 50;
+  test.job.on_report(node('a'), after, test.now);
+  const TaskStatus& task = test.task('a');
+  CHECK(task.bytes_already == 150);
+  CHECK(task.bytes_copied == 0);
+  CHECK(task.bytes_received == 50);
+  CHECK(task.bytes_written == 50);
+}
+
 TEST_CASE("A late report of an earlier state does not take the task back", "[core][job]") {
   JobTest test("a");
   test.online("a");
