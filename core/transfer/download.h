@@ -173,9 +173,11 @@ class Download {
   // Missing chunks that no peer of ours holds: with them alone, this download never ends. Costs a
   // walk over all chunks.
   std::uint32_t chunks_without_holder() const;
-  // Fewer than `holders` neighbours have it, seeds apart.
+  // Fewer than `holders` neighbours have it, seeds apart. With nobody but seeds nothing is rare:
+  // nobody lacks it.
   bool is_rare(ChunkIndex chunk, std::uint32_t holders) const {
-    return picker_.count_holders(chunk, slots_used_ - origins_) < holders;
+    const PeerSet others = slots_used_ - origins_;
+    return !others.empty() && picker_.count_holders(chunk, others) < holders;
   }
   // A seed in the own rack hands out chunks: its uplink carries them to other racks already, so
   // that this node sends requests from there away for now.

@@ -334,6 +334,19 @@ TEST_CASE("A relay that completed is no seed", "[core][download]") {
   CHECK(swarm.owed_by('a').size() == 2 * 4);  // a seed would be asked for one
 }
 
+TEST_CASE("A chunk is rare that few neighbours have, seeds apart; among seeds alone none is",
+          "[core][download]") {
+  DrawnSwarm swarm({"chunks  0 1",  //
+                    "peer s  x x"});
+  CHECK_FALSE(swarm.download().is_rare(ChunkIndex{0}, 2));
+  swarm.joins('a', ". .");
+  CHECK(swarm.download().is_rare(ChunkIndex{0}, 2));
+  swarm.has('a', {{0, 1}});
+  swarm.joins('b', "x .");
+  CHECK_FALSE(swarm.download().is_rare(ChunkIndex{0}, 2));
+  CHECK(swarm.download().is_rare(ChunkIndex{1}, 2));
+}
+
 TEST_CASE("A free slot takes the rarest chunk of one of the least busy relays",
           "[core][download]") {
   DownloadSettings one_slot = test::in_quarters();
