@@ -52,7 +52,7 @@ std::string HintStore::path_of(const ContentId& id, std::string_view suffix) con
   return folder_ + "/" + id.hex() + std::string(suffix);
 }
 
-Result<HintStore> HintStore::open(std::string folder, const HintLimits& limits) {
+Result<HintStore> HintStore::open(std::string folder, const HintStoreLimits& limits) {
   if (Status made = make_folders(folder); !made) return made.error();
   std::error_code failed;
   for (const auto& entry : fs::directory_iterator(folder, failed)) {

@@ -26,7 +26,7 @@ struct StoredHint {
 
 // What all hints together may be: the oldest go first. A signature has at most 64 MiB up to 512 GiB
 // of file, a recipe at most 24.
-struct HintLimits {
+struct HintStoreLimits {
   std::uint64_t bytes = 512ull << 20;
   std::size_t count = 64;
 };
@@ -34,7 +34,7 @@ struct HintLimits {
 class HintStore {
  public:
   // `folder` is made when missing. Opens what is there; what is not whole is removed.
-  static Result<HintStore> open(std::string folder, const HintLimits& limits = {});
+  static Result<HintStore> open(std::string folder, const HintStoreLimits& limits = {});
 
   // Those that are kept.
   Result<std::vector<StoredHint>> load() const;
@@ -53,7 +53,7 @@ class HintStore {
   Status remove(const ContentId& id) const;
 
  private:
-  HintStore(std::string folder, const HintLimits& limits)
+  HintStore(std::string folder, const HintStoreLimits& limits)
       : folder_(std::move(folder)), limits_(limits) {}
   std::string path_of(const ContentId& id, std::string_view suffix) const;
   // For this one, which may be here already.
@@ -62,7 +62,7 @@ class HintStore {
   Result<StoredHint> put_root(const ContentId& id, const std::string& root_record) const;
 
   std::string folder_;
-  HintLimits limits_;
+  HintStoreLimits limits_;
 };
 
 }  // namespace p2p

@@ -38,8 +38,8 @@ struct Store {
   std::string folder = base / "hints";
   HintStore hints;
 
-  explicit Store(const HintLimits& limits = {}) : hints(open(limits)) {}
-  HintStore open(const HintLimits& limits = {}) const {
+  explicit Store(const HintStoreLimits& limits = {}) : hints(open(limits)) {}
+  HintStore open(const HintStoreLimits& limits = {}) const {
     auto opened = HintStore::open(folder, limits);
     REQUIRE(opened);
     return *std::move(opened);
