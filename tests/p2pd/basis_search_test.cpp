@@ -66,7 +66,7 @@ TEST_CASE("What a signature finds in an old file is not fetched, and worth a rec
   at.lands();
   CHECK(at.holder.owner.run_bytes_asked == 1024);
   CHECK(at.transfer->bytes_received() == 1024 + (is_here ? 0 : signature.size()));
-  CHECK(at.transfer->basis() == "signature against " + at.old_path());
+  CHECK_THAT(at.transfer->basis(), Catch::StartsWith("signature against " + at.old_path()));
   REQUIRE(at.recipes.size() == 1);
   const std::uint64_t edit = 2 * std::uint64_t{kMinChunkBytes} + 3 * 1024;
   CHECK(at.recipes.front().copies ==
@@ -86,7 +86,7 @@ TEST_CASE("An old file that was written to makes no recipe", "[p2pd][delta]") {
   };
   at.begin();
   at.lands();
-  CHECK(at.transfer->basis() == "signature against " + at.old_path());
+  CHECK_THAT(at.transfer->basis(), Catch::StartsWith("signature against " + at.old_path()));
   CHECK(at.recipes.empty());
 }
 
@@ -142,7 +142,7 @@ TEST_CASE("After a wrong recipe a large signature is used", "[p2pd][delta]") {
   at.know_hint(/*recipe=*/false, signature, /*is_here=*/false);
   at.begin();
   at.lands();
-  CHECK(at.transfer->basis() == "signature against " + at.old_path());
+  CHECK_THAT(at.transfer->basis(), Catch::StartsWith("signature against " + at.old_path()));
   CHECK(at.holder.owner.run_bytes_asked == 512);
   CHECK(at.transfer->bytes_received() == 512 + signature.size());
 }
