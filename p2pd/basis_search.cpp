@@ -147,6 +147,7 @@ void BasisSearch::fetch_hint(Result<Fd> file) {
                                         SpaceKey{used_->id, /*body=*/true}, hint_->space, sink,
                                         rng_.split());
   fetch_->announce_chunks();
+  fetch_->set_rate(order_.bytes_per_second);
   stuck_looks_ = 0;
   received_at_last_look_ = 0;
   const std::uint32_t chunks = hint_->space.count();

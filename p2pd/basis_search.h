@@ -55,7 +55,7 @@ class BasisSearch final : private SpaceFetch::Sink {
     HashTree tree;                // of the new file
     std::vector<ByteRange> data;  // its extents
     std::vector<KnownHint> hints;
-    std::uint32_t chunk_bytes = 0;
+    std::optional<std::uint64_t> bytes_per_second;  // that hints may be asked for; nothing: no cap
   };
   struct Owner {
     // The old file that everything that follows is about. Once, before it.

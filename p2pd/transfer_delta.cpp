@@ -9,6 +9,11 @@ namespace p2p {
 // Everything that is not here and not being looked at waits until it is known what of it an old
 // file has.
 void Transfer::look_for_old_file(const Bitfield& looked_at) {
+  // What is being looked at may turn out not to be here, but is not worth a search.
+  if (looked_at.all()) {
+    basis_ = "all of it was here already";
+    return;
+  }
   const ManifestEntry& file = manifest_->file();
   BasisSearch::Order order;
   order.old_file.content = order_.content;
@@ -19,6 +24,7 @@ void Transfer::look_for_old_file(const Bitfield& looked_at) {
   order.tree = file.tree;
   order.data = file.data;
   order.hints = order_.hints;
+  order.bytes_per_second = rate();
   const BasisParts parts{parts_.control,  parts_.disk,  parts_.mesh,           parts_.admission,
                          parts_.contents, parts_.hints, parts_.part.privileged};
   DeltaFill::Owner& owner = *this;
