@@ -124,8 +124,11 @@ class Kills:
         """Ends the victims, and checks that what they started ends too. Returns complaints."""
         programs = point.programs(self.cluster)
         if point.victim == "helper":
-            for helper in helpers_of(programs[0]):
+            killed = helpers_of(programs[0])
+            for helper in killed:
                 helper.kill()
+            # One that is being killed still counts for a moment.
+            e2e.wait_until(lambda: not any(helper.runs() for helper in killed), 5)
             # An agent without its helper ends by itself, or starts another one.
             with contextlib.suppress(TimeoutError):
                 e2e.wait_until(lambda: programs[0].process.poll() is not None
