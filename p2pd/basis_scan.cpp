@@ -40,7 +40,6 @@ Duration cpu_time() {
 // Reads only when nobody else does (ioprio_set(2): class idle), and computes when nobody else wants
 // to.
 void become_modest() {
-  ::pthread_setname_np(::pthread_self(), "match");
   const auto thread = static_cast<id_t>(::syscall(SYS_gettid));
   (void)::setpriority(PRIO_PROCESS, thread, 10);
 #ifdef SYS_ioprio_set
@@ -141,7 +140,7 @@ template <class Work>
 void BasisSearch::on_thread(Work work) {
   if (thread_.joinable()) thread_.join();  // it has posted its last word
   thread_ = std::thread([work = std::move(work)] {
-    become_modest();
+    ::pthread_setname_np(::pthread_self(), "match");
     work();
   });
 }
@@ -217,6 +216,8 @@ void BasisSearch::begin_scan() {
         end(std::move(how));
       });
     };
+    // The sample does not: the first byte waits for it.
+    become_modest();
     const auto layout = layout_of(*hint, tree_size);
     if (!layout) return done(old->path + " is not used: " + layout.error().detail);
     MatchInput input = input_of(old, hint);
