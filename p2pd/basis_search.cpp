@@ -26,8 +26,14 @@ constexpr std::uint32_t kSamplePart = 4;
 
 }  // namespace
 
-BasisSearch::BasisSearch(const BasisParts& parts, Owner& owner, Order order, Rng rng)
-    : parts_(parts), owner_(owner), order_(std::move(order)), rng_(rng), timer_(parts.control) {}
+BasisSearch::BasisSearch(const TransferParts& parts, Owner& owner, HintOwner& hints, Order order,
+                         Rng rng)
+    : parts_(parts),
+      owner_(owner),
+      hint_owner_(hints),
+      order_(std::move(order)),
+      rng_(rng),
+      timer_(parts.control) {}
 
 BasisSearch::~BasisSearch() {
   *alive_ = false;
@@ -48,7 +54,7 @@ void BasisSearch::let_go() {
   // Also when it is about to be begun.
   remove_unfinished();
   if (!fetch_) return;
-  owner_.unshare_hint(used_->id);
+  hint_owner_.unshare_hint(used_->id);
   fetch_.reset();
 }
 
@@ -79,7 +85,7 @@ void BasisSearch::start() {
   for (const KnownHint& hint : order_.hints) {
     if (hint.recipe) order_.old_file.recipe_roots.push_back(hint.old_root);
   }
-  on_disk([&contents = parts_.contents, &privileged = parts_.privileged,
+  on_disk([&contents = parts_.contents, &privileged = parts_.part.privileged,
            order = order_.old_file] { return find_old_file(contents, privileged, order); },
           [this](OldFileFound found) { found_old_file(std::move(found)); });
 }
@@ -101,6 +107,7 @@ const KnownHint* BasisSearch::signature() const {
 void BasisSearch::found_old_file(OldFileFound found) {
   if (!found.file) return end(std::move(found.why_not));
   old_ = std::move(found.file);
+  not_the_named_one_ = std::move(found.why_not);
   owner_.on_old_file(old_);
   if (old_->content && old_->root == order_.tree.root) {
     owner_.on_copies({{0, 0, order_.tree.size}}, {0, order_.tree.size});
@@ -164,7 +171,7 @@ void BasisSearch::fetch_hint(Result<Fd> file) {
       }
     }
   }
-  owner_.share_hint(used_->id, hint_, &fetch_->have());
+  hint_owner_.share_hint(used_->id, hint_, &fetch_->have());
   watch_progress();
   fetch_->start();
 }
@@ -211,7 +218,7 @@ void BasisSearch::on_complete() {
         },
         [this](std::shared_ptr<Result<StoredHint>> kept) {
           if (!*kept) return give_up_hint(kept->error().detail);
-          owner_.share_hint(used_->id, (*kept)->source, nullptr);
+          hint_owner_.share_hint(used_->id, (*kept)->source, nullptr);
           received_before_ += fetch_->download().bytes_received();
           fetch_.reset();
           hint_is_here((*kept)->source);
@@ -226,14 +233,14 @@ void BasisSearch::on_write_failed(const Error& why) {
 }
 
 void BasisSearch::on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) {
-  owner_.on_bad_peer(peer, chunk, reason);
+  hint_owner_.on_bad_peer(peer, chunk, reason);
 }
 
 void BasisSearch::give_up_hint(const std::string& why) {
   log_info("transfer", "a hint is not used",
            {{"hint", used_->id.short_hex()}, {"recipe", used_->recipe}, {"why", why}});
   if (fetch_) {
-    owner_.unshare_hint(used_->id);
+    hint_owner_.unshare_hint(used_->id);
     received_before_ += fetch_->download().bytes_received();
     // Not inside a call of the fetch.
     boost::asio::post(parts_.control, [fetch = std::shared_ptr<SpaceFetch>(std::move(fetch_))] {});
@@ -279,7 +286,7 @@ void BasisSearch::read_recipe(ServeSourcePtr source) {
       [this](Result<std::vector<CopyRange>> copies) {
         if (!copies) {
           const std::string why = "the recipe is wrong: " + copies.error().detail;
-          if (copies.error().code == Errc::corrupt) owner_.on_hint_wrong(used_->id, why);
+          if (copies.error().code == Errc::corrupt) hint_owner_.on_hint_wrong(used_->id, why);
           return give_up_hint(why);
         }
         owner_.on_copies(std::move(*copies), {0, order_.tree.size});
@@ -290,6 +297,7 @@ void BasisSearch::read_recipe(ServeSourcePtr source) {
 void BasisSearch::end(std::string how) {
   if (std::exchange(over_, true)) return;
   timer_.cancel();
+  if (!not_the_named_one_.empty()) how += "; " + not_the_named_one_;
   owner_.on_search_over(how);
 }
 

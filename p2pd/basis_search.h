@@ -21,9 +21,9 @@
 #include "core/base/copy_map.h"
 #include "core/delta/match_rules.h"
 #include "librsyncwrap/signature.h"
-#include "p2pd/hint_store.h"
 #include "p2pd/old_file.h"
 #include "p2pd/space_fetch.h"
+#include "p2pd/transfer_parts.h"
 
 namespace p2p {
 
@@ -37,15 +37,18 @@ struct KnownHint {
   std::string old_name;  // domain/name@version, for people; may be empty
 };
 
-// All of it outlives the search and the disk pool's jobs.
-struct BasisParts {
-  boost::asio::io_context& control;
-  DiskPool& disk;
-  PeerMesh& mesh;
-  Admission& admission;
-  const ContentStore& contents;
-  const HintStore& hints;
-  Privileged& privileged;
+// What becomes of hints, and of peers that lie about them.
+struct HintOwner {
+  // The bytes of a hint may be served from now on, as far as `have` goes.
+  virtual void share_hint(const ContentId& hint, ServeSourcePtr source, const Bitfield* have) = 0;
+  virtual void unshare_hint(const ContentId& hint) = 0;
+  // It is not what it should be, whoever has it, or it led to wrong bytes again and again although
+  // the old file has not changed.
+  virtual void on_hint_wrong(const ContentId& hint, const std::string& why) = 0;
+  virtual void on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) = 0;
+
+ protected:
+  ~HintOwner() = default;
 };
 
 class BasisSearch final : private SpaceFetch::Sink {
@@ -64,17 +67,12 @@ class BasisSearch final : private SpaceFetch::Sink {
     virtual void on_copies(std::vector<CopyRange> found, ByteRange decided) = 0;
     // There is no more to find. `how` is for people: what was used, or why nothing was.
     virtual void on_search_over(const std::string& how) = 0;
-    virtual void share_hint(const ContentId& hint, ServeSourcePtr source, const Bitfield* have) = 0;
-    virtual void unshare_hint(const ContentId& hint) = 0;
-    // It is not what it should be, whoever has it.
-    virtual void on_hint_wrong(const ContentId& hint, const std::string& why) = 0;
-    virtual void on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) = 0;
 
    protected:
     ~Owner() = default;
   };
 
-  BasisSearch(const BasisParts& parts, Owner& owner, Order order, Rng rng);
+  BasisSearch(const TransferParts& parts, Owner& owner, HintOwner& hints, Order order, Rng rng);
   ~BasisSearch();
 
   void start();
@@ -121,11 +119,13 @@ class BasisSearch final : private SpaceFetch::Sink {
   template <class Work>
   void on_thread(Work work);
 
-  BasisParts parts_;
+  TransferParts parts_;
   Owner& owner_;
+  HintOwner& hint_owner_;
   Order order_;
   Rng rng_;
   std::shared_ptr<const OldFile> old_;
+  std::string not_the_named_one_;  // why; empty: it is, or none was named
   std::optional<KnownHint> used_;
   std::unique_ptr<SpaceFetch> fetch_;
   std::shared_ptr<ServeSource> hint_;  // the file that it is fetched into

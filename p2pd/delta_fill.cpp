@@ -67,7 +67,7 @@ std::vector<ByteRange> joined(std::vector<ByteRange> a, const std::vector<ByteRa
 
 }  // namespace
 
-DeltaFill::DeltaFill(const BasisParts& parts, Owner& owner, BasisSearch::Order order,
+DeltaFill::DeltaFill(const TransferParts& parts, Owner& owner, BasisSearch::Order order,
                      std::shared_ptr<Part> part, SpaceFetch& fetch, bool may_share, Rng rng)
     : parts_(parts),
       owner_(owner),
@@ -79,7 +79,7 @@ DeltaFill::DeltaFill(const BasisParts& parts, Owner& owner, BasisSearch::Order o
       assembling_(fetch.space().count()),
       may_share_(may_share) {
   BasisSearch::Owner& search_owner = *this;
-  search_ = std::make_unique<BasisSearch>(parts, search_owner, std::move(order), rng);
+  search_ = std::make_unique<BasisSearch>(parts, search_owner, owner, std::move(order), rng);
 }
 
 DeltaFill::~DeltaFill() {

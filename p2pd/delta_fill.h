@@ -24,17 +24,11 @@ namespace p2p {
 
 class DeltaFill final : private BasisSearch::Owner {
  public:
-  struct Owner {
+  struct Owner : HintOwner {
     // Chunks came or were let go: it may be time to land, or to do more.
     virtual void on_delta_moved() = 0;
     // Writing a chunk failed: the transfer cannot go on.
     virtual void on_delta_failed(const Error& why) = 0;
-    virtual void share_hint(const ContentId& hint, ServeSourcePtr source, const Bitfield* have) = 0;
-    virtual void unshare_hint(const ContentId& hint) = 0;
-    // The hint is not what it should be, or led to wrong bytes, again and again, and the old file
-    // has not changed.
-    virtual void on_hint_wrong(const ContentId& hint, const std::string& why) = 0;
-    virtual void on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) = 0;
 
    protected:
     ~Owner() = default;
@@ -43,7 +37,7 @@ class DeltaFill final : private BasisSearch::Owner {
   // `fetch` is the one of the data, outlives this, and is told nothing of chunks that are
   // undecided: it holds them back. `part` is what it is written to.
   // `may_share`: blocks may be shared with the old file.
-  DeltaFill(const BasisParts& parts, Owner& owner, BasisSearch::Order order,
+  DeltaFill(const TransferParts& parts, Owner& owner, BasisSearch::Order order,
             std::shared_ptr<Part> part, SpaceFetch& fetch, bool may_share, Rng rng);
   ~DeltaFill();
 
@@ -99,18 +93,8 @@ class DeltaFill final : private BasisSearch::Owner {
   void on_old_file(std::shared_ptr<const OldFile> file) override;
   void on_copies(std::vector<CopyRange> found, ByteRange decided) override;
   void on_search_over(const std::string& how) override;
-  void share_hint(const ContentId& hint, ServeSourcePtr source, const Bitfield* have) override {
-    owner_.share_hint(hint, std::move(source), have);
-  }
-  void unshare_hint(const ContentId& hint) override { owner_.unshare_hint(hint); }
-  void on_hint_wrong(const ContentId& hint, const std::string& why) override {
-    owner_.on_hint_wrong(hint, why);
-  }
-  void on_bad_peer(NodeId peer, ChunkIndex chunk, const std::string& reason) override {
-    owner_.on_bad_peer(peer, chunk, reason);
-  }
 
-  BasisParts parts_;
+  TransferParts parts_;
   Owner& owner_;
   std::shared_ptr<Part> part_;
   SpaceFetch& fetch_;

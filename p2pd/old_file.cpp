@@ -37,7 +37,11 @@ class Search {
       return;
     }
     auto facts = facts_of(*file);
-    if (!facts || facts->size == 0) return;
+    if (!facts) return;
+    if (facts->size == 0) {
+      if (named) why_not_ = "the basis is empty: " + path;
+      return;
+    }
     OldFile old;
     old.path = path;
     old.content = contents_.cached_content(path, *facts);
@@ -98,11 +102,11 @@ class Search {
     }
   }
 
-  static OldFileFound open_data(OldFile old) {
+  OldFileFound open_data(OldFile old) const {
     auto data = data_extents_of(old.file.get(), old.facts.size);
     if (!data) return {nullptr, old.path + " cannot be used: " + data.error().detail};
     old.data = std::move(*data);
-    return {std::make_shared<const OldFile>(std::move(old)), ""};
+    return {std::make_shared<const OldFile>(std::move(old)), why_not_};
   }
 
   const ContentStore& contents_;

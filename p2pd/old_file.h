@@ -42,7 +42,7 @@ struct OldFileOrder {
 
 struct OldFileFound {
   std::shared_ptr<const OldFile> file;  // nothing: there is none
-  std::string why_not;
+  std::string why_not;  // why there is none, or why it is not the one that the operator has named
 };
 
 // The first of these: a file whose content equals the new one's; one that there is a recipe for;

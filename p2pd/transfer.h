@@ -21,21 +21,9 @@
 #include "p2pd/part.h"
 #include "p2pd/part_claims.h"
 #include "p2pd/space_fetch.h"
+#include "p2pd/transfer_parts.h"
 
 namespace p2p {
-
-// What transfers share: all of it outlives them and the disk pool's jobs, which hold a copy of
-// this.
-struct TransferParts {
-  NodeId self;
-  boost::asio::io_context& control;
-  DiskPool& disk;
-  PeerMesh& mesh;
-  Admission& admission;
-  const ContentStore& contents;
-  const HintStore& hints;
-  PartTools part;
-};
 
 struct PushOrder {
   JobId job;

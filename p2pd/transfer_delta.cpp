@@ -11,7 +11,7 @@ namespace p2p {
 void Transfer::look_for_old_file(const Bitfield& looked_at) {
   // What is being looked at may turn out not to be here, but is not worth a search.
   if (looked_at.all()) {
-    basis_ = "all of it was here already";
+    if (had_ > 0) basis_ = "all of it was here already";
     return;
   }
   const ManifestEntry& file = manifest_->file();
@@ -25,11 +25,9 @@ void Transfer::look_for_old_file(const Bitfield& looked_at) {
   order.data = file.data;
   order.hints = order_.hints;
   order.bytes_per_second = rate();
-  const BasisParts parts{parts_.control,  parts_.disk,  parts_.mesh,           parts_.admission,
-                         parts_.contents, parts_.hints, parts_.part.privileged};
   DeltaFill::Owner& owner = *this;
   const bool share = order_.reflink && !order_.allocate;
-  delta_ = std::make_unique<DeltaFill>(parts, owner, std::move(order), part_, *fetch_, share,
+  delta_ = std::make_unique<DeltaFill>(parts_, owner, std::move(order), part_, *fetch_, share,
                                        rng_.split());
   Bitfield undecided(part_->space().count());
   for (std::uint32_t i = looked_at.find(0, false); i < looked_at.size();

@@ -17,7 +17,19 @@ import tempfile
 import threading
 import time
 
-from cluster import MiB, ROOT, SLOWNESS, wait_until
+from cluster import ClusterTest, MiB, ROOT, SLOWNESS, wait_until
+
+
+class SourceAndReceiver(ClusterTest):
+    """Each test has a name, a path and a file of its own, so that none is another's old version."""
+
+    nodes = ("source", "receiver")
+
+    def setUp(self):
+        super().setUp()
+        self.source, self.receiver = (self.cluster.nodes[name] for name in self.nodes)
+        self.short = self._testMethodName.removeprefix("test_").replace("_", "-")
+        self.name = f"images/{self.short}"
 
 
 def _compile_messages():

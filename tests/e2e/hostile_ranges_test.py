@@ -6,7 +6,7 @@ import os
 import struct
 
 import hostile_peer as hp
-from cluster import ClusterTest, MiB, main, make_file, wait_until
+from cluster import MiB, main, make_file, wait_until
 from hostile_peer import FalseSeed, HostileNode
 
 CHUNK = 256 * 1024
@@ -14,16 +14,11 @@ SIZE = 8 * MiB
 PAGE = 4096
 
 
-class HostileRanges(ClusterTest):
-    nodes = ("source", "receiver")
-
+class HostileRanges(hp.SourceAndReceiver):
     def setUp(self):
         super().setUp()
-        self.source, self.receiver = (self.cluster.nodes[name] for name in self.nodes)
-        short = self._testMethodName.removeprefix("test_").replace("_", "-")
-        self.name = f"images/{short}"
-        self.path = f"{short}.img"
-        file = make_file(self.source.share / f"{short}.1", SIZE, seed=short)
+        self.path = f"{self.short}.img"
+        file = make_file(self.source.share / f"{self.short}.1", SIZE, seed=self.short)
         self.cluster.publish("source", file, f"{self.name}@1")
         self.cluster.ctl_ok("push", f"{self.name}@1", "--to", "receiver", "--path", self.path)
         # In every chunk one page is another, at another place.
@@ -32,7 +27,7 @@ class HostileRanges(ClusterTest):
             at = chunk * CHUNK + chunk * PAGE
             data[at:at + PAGE] = os.urandom(PAGE)
         self.data = bytes(data)
-        self.file = self.source.share / f"{short}.2"
+        self.file = self.source.share / f"{self.short}.2"
         self.file.write_bytes(self.data)
         self.content = bytes.fromhex(self.cluster.publish("source", self.file, f"{self.name}@2"))
 

@@ -14,7 +14,7 @@ import threading
 import time
 
 import hostile_peer as hp
-from cluster import ClusterTest, MiB, SLOWNESS, main, make_file, wait_until
+from cluster import MiB, SLOWNESS, main, make_file, wait_until
 from hostile_peer import FalseSeed, HostileNode
 
 SIZE = 8 * MiB
@@ -28,16 +28,11 @@ def peak_memory(process):
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read())[1]) * 1024
 
 
-class Hostile(ClusterTest):
-    nodes = ("source", "receiver")
-
+class Hostile(hp.SourceAndReceiver):
     def setUp(self):
         super().setUp()
-        self.source, self.receiver = (self.cluster.nodes[name] for name in self.nodes)
-        short = self._testMethodName.removeprefix("test_").replace("_", "-")
-        self.name = f"images/{short}"
-        self.got = self.receiver.root / f"got-{short}"  # no old file of another test
-        self.file = make_file(self.source.share / f"{short}.bin", SIZE, seed=short)
+        self.got = self.receiver.root / f"got-{self.short}"
+        self.file = make_file(self.source.share / f"{self.short}.bin", SIZE, seed=self.short)
         self.content = bytes.fromhex(self.cluster.publish("source", self.file, self.name))
         body = next(self.cluster.tracker.data.rglob(f"{self.content.hex()}.body"))
         self.body = body.read_bytes()

@@ -82,6 +82,25 @@ class Update(ClusterTest):
         self.assert_content("v1.img", self.old, "n2", "n3")
         self.assert_content("v2.img", self.new, "n2", "n3")
 
+    def test_to_nothing_and_back_is_no_special_case(self):
+        for version, data in enumerate((self.old, b"", self.new, b"x"), 1):
+            self.publish("n1", str(version), data)
+            self.push(str(version), "disk.img")
+            self.assert_content("disk.img", data, "n2", "n3")
+
+    def test_says_why_the_named_old_file_was_not_the_one(self):
+        self.publish("n1", "1", self.old)
+        self.push("1", "disk.img", to="n2")
+        self.publish("n1", "2", self.new)
+        root = self.cluster.nodes["n2"].root
+        (root / "empty").write_bytes(b"")
+        for basis, why in (("empty", "the basis is empty"), ("no\nsuch", "cannot be read")):
+            task = self.push("2", "beside.img", "--basis", basis, to="n2")["n2"]
+            (root / self.name / "beside.img").unlink()
+            self.assertIn(why, task["basis"])
+            self.assertNotIn("\n", task["basis"])
+            self.assertGreater(int(task["bytes_copied"]), len(self.new) // 2, task)
+
     def test_fetches_everything_when_told_to(self):
         self.publish("n1", "1", self.old)
         self.push("1", "disk.img")

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <iterator>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "librsyncwrap/signature_builder.h"
@@ -58,11 +57,7 @@ TEST_CASE("What a signature finds in an old file is not fetched, and worth a rec
   const bool is_here = GENERATE(true, false);
   const std::string signature = signature_of(at.new_bytes, 1024);
   at.know_hint(/*recipe=*/false, signature, is_here);
-  // Gives the search time to come to its end before the file is whole.
-  at.holder.owner.on_request = [&](const SpaceKey& space) {
-    if (!space.body) std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  };
-  at.begin();
+  at.lets_the_search_end();
   at.lands();
   CHECK(at.holder.owner.run_bytes_asked == 1024);
   CHECK(at.transfer->bytes_received() == 1024 + (is_here ? 0 : signature.size()));
@@ -82,9 +77,8 @@ TEST_CASE("An old file that was written to makes no recipe", "[p2pd][delta]") {
       at.know_hint(/*recipe=*/false, signature_of(at.new_bytes, 1024), /*is_here=*/false);
   at.holder.owner.on_request = [&](const SpaceKey& space) {
     if (space.content == hint) touch(at.old_path());
-    if (!space.body) std::this_thread::sleep_for(std::chrono::milliseconds(300));
   };
-  at.begin();
+  at.lets_the_search_end();
   at.lands();
   CHECK_THAT(at.transfer->basis(), Catch::StartsWith("signature against " + at.old_path()));
   CHECK(at.recipes.empty());

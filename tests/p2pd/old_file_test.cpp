@@ -164,10 +164,12 @@ TEST_CASE("An empty file is no old version", "[p2pd][basis]") {
   node.order.basis = node.share + "/empty";
   const LoadedManifest empty = node.hold(node.share + "/held", "");
   node.order.older = {empty.id};
+  CHECK(node.found() == "none: the basis is empty: " + node.order.basis);
+  node.order.basis.clear();
   CHECK(node.found() == "none: no older version on this node");
 }
 
-TEST_CASE("Why the operator's file cannot be used is said, unless there is another",
+TEST_CASE("Why the operator's file cannot be used is said, also when there is another",
           "[p2pd][basis]") {
   Looking node;
   node.order.basis = node.outside + "/secret";
@@ -188,6 +190,7 @@ TEST_CASE("Why the operator's file cannot be used is said, unless there is anoth
              Catch::StartsWith("the basis cannot be read: ") && Catch::Contains(node.order.basis));
   put_file(node.order.final_path, "at the destination");
   CHECK(node.found() == node.order.final_path);
+  CHECK(node.find().why_not == found.why_not);
 }
 
 TEST_CASE("What is a hole in the old file is known", "[p2pd][basis]") {

@@ -2,11 +2,13 @@
 // the test says.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -50,7 +52,14 @@ struct Holder final : MeshOwner {
   std::function<void(NodeId, ChunkIndex, int)> on_leaves_asked =
       [this](NodeId peer, ChunkIndex chunk, int) { tell_leaves(peer, chunk); };
   int leaves_asked = 0;
+  // Requests for data wait until answer_data().
+  bool data_waits = false;
+  std::vector<std::function<void()>> waiting;
 
+  void answer_data() {
+    data_waits = false;
+    for (const auto& answer : std::exchange(waiting, {})) answer();
+  }
   void add(const SpaceKey& space, std::string bytes, ChunkSpace chunks) {
     auto source = std::make_shared<ServeSource>();
     source->space = std::move(chunks);
@@ -73,6 +82,13 @@ struct Holder final : MeshOwner {
     return at;
   }
 
+  void answer(const SpaceKey& space, std::function<void()> how) {
+    if (data_waits && !space.body) {
+      waiting.push_back(std::move(how));
+    } else {
+      how();
+    }
+  }
   void on_peer_open(NodeId peer, const SpaceKey& space, const PeerMesh::Opening&) override {
     const auto found = spaces.find(space);
     if (found == spaces.end()) return mesh->send_close(peer, space, "not here");
@@ -82,13 +98,13 @@ struct Holder final : MeshOwner {
   void on_peer_request(NodeId peer, const SpaceKey& space, const ChunkRange& range) override {
     on_request(space);
     if (!space.body) chunk_bytes_asked += range.length;
-    mesh->serve(peer, space, spaces.at(space), range);
+    answer(space, [=, this] { mesh->serve(peer, space, spaces.at(space), range); });
   }
   void on_peer_run_request(NodeId peer, const SpaceKey& space, const ChunkRange& range,
                            std::vector<ByteRange> pieces) override {
     on_request(space);
     run_bytes_asked += range.length;
-    mesh->serve(peer, space, spaces.at(space), range, std::move(pieces));
+    answer(space, [=, this] { mesh->serve(peer, space, spaces.at(space), range, pieces); });
   }
   void on_peer_leaves_wanted(NodeId peer, const ContentId&, ChunkIndex chunk) override {
     on_leaves_asked(peer, chunk, leaves_asked++);
@@ -153,9 +169,12 @@ struct Updating final : Transfer::Owner {
   std::vector<Recipe> recipes;
   std::set<SpaceKey> shared;
   std::unique_ptr<Transfer> transfer;
+  std::atomic<bool> search_over{false};  // the log says so
 
   Updating() {
-    set_log_sink([](std::string_view) {});
+    set_log_sink([this](std::string_view line) {
+      if (line.find("transfer old file") != std::string_view::npos) search_over = true;
+    });
     holder.owner.mesh = &holder.mesh;
   }
   Updating(const Updating&) = delete;
@@ -233,6 +252,13 @@ struct Updating final : Transfer::Owner {
       REQUIRE(loop.run_until([&] { return self.mesh.is_up(holder.id); }));
     }
     transfer->begin();
+  }
+  // No data comes before the search has come to its end.
+  void lets_the_search_end() {
+    holder.owner.data_waits = true;
+    begin();
+    REQUIRE(loop.run_until([&] { return search_over.load(); }));
+    holder.owner.answer_data();
   }
   // The file is there, right to the last byte.
   void lands() {
