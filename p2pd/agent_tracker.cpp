@@ -109,6 +109,12 @@ void Agent::on_tracker_message(const proto::TrackerMessage& message) {
       if (message.refusal().removed()) return on_removed(message.refusal().detail());
       log_error("tracker", "refused by the tracker", {{"why", message.refusal().detail()}});
       break;
+    case Kind::kRun:
+    case Kind::kCancelRun:
+    case Kind::kRunKnown:
+    case Kind::kOutputTaken:
+    case Kind::kBlob:
+    case Kind::kFigures:
     case Kind::kJoined:
     case Kind::KIND_NOT_SET:
       break;

@@ -1,6 +1,7 @@
 // The operator's API: requests in, JSON out. docs/protocol.md lists the paths.
 //
-// Control thread. Only certificates with the role admin get this far (see authenticate).
+// Control thread. Only certificates with the role admin get this far (see authenticate). Split by
+// topic: api_nodes.cpp, api_files.cpp, api_jobs.cpp.
 #pragma once
 
 #include <memory>
@@ -15,6 +16,7 @@
 #include "tracker/job_board.h"
 #include "tracker/registry.h"
 #include "tracker/removal.h"
+#include "tracker/router.h"
 
 namespace p2p {
 
@@ -25,20 +27,17 @@ class Api {
 
   // Who the client is; denied unless it is an administrator of this cluster.
   Result<std::string> authenticate(const SSL* ssl) const;
-  void handle(std::shared_ptr<HttpExchange> exchange);
+  void handle(std::shared_ptr<HttpExchange> exchange) { router_.handle(std::move(exchange)); }
+  // For the rooms that have calls of their own.
+  Router& router() { return router_; }
 
   // For /v1/status, once known.
   void set_addresses(std::string agents, std::string api, WallTime certificate_expires);
 
  private:
-  using Exchange = std::shared_ptr<HttpExchange>;
-  using Handler = void (Api::*)(const Exchange&, const std::vector<std::string>& parts);
-  struct Route {
-    std::string_view method;
-    std::vector<std::string_view> path;  // "*" matches one part
-    Handler handler;
-  };
-  static const std::vector<Route>& routes();
+  void add_routes();
+  Result<Caller> find_caller(const std::string& identity) const;
+  void note(const ApiCall& call, const Status& allowed) const;
 
   void status(const Exchange& exchange, const std::vector<std::string>& parts);
   void create_token(const Exchange& exchange, const std::vector<std::string>& parts);
@@ -78,6 +77,7 @@ class Api {
   DiskPool& disk_;
   boost::asio::io_context& loop_;
   JobBoard& board_;
+  Router router_;
   std::string agents_address_, api_address_;
   WallTime certificate_expires_{};
   Time started_{};

@@ -105,10 +105,7 @@ Status JobBoard::plan_known(const proto::PushSpec& spec, const Source& source, P
 Status JobBoard::plan_targets(const proto::PushSpec& spec, const std::string& base_name, Plan& plan,
                               WallTime now) const {
   auto& record = plan.job.record;
-  auto expression = parse_targets(spec.targets());
-  if (!expression) return expression.error();
-  const auto candidates = registry_.candidates();
-  auto targets = select(*expression, candidates);
+  auto targets = registry_.resolve(spec.targets());
   if (!targets) return targets.error();
 
   record.set_source(spec.source());

@@ -111,6 +111,12 @@ std::vector<TargetCandidate> Registry::candidates() const {
   return list;
 }
 
+Result<std::vector<NodeId>> Registry::resolve(const std::string& expression) const {
+  auto parsed = parse_targets(expression);
+  if (!parsed) return parsed.error();
+  return select(*parsed, candidates());
+}
+
 void Registry::put_token(proto::TokenRecord token, StateBatch& batch) {
   batch.put(token_key(token.id()), token.SerializeAsString());
   tokens_[token.id()] = std::move(token);

@@ -48,6 +48,8 @@ class Registry {
   static Error unknown_node(const std::string& name);
   const std::map<NodeId, NodeEntry>& nodes() const { return nodes_; }
   std::vector<TargetCandidate> candidates() const;
+  // Whom a target expression selects now, in natural order of their names.
+  Result<std::vector<NodeId>> resolve(const std::string& expression) const;
 
   void put_token(proto::TokenRecord token, StateBatch& batch);
   // Checks the token and the name, takes one use, and makes the node's record. Errors are what the

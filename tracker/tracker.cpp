@@ -307,6 +307,11 @@ void Tracker::on_session_message(AgentSession& session, const proto::AgentMessag
     case Kind::kBlame:
       board_.on_hint_blame(id, message.blame());
       break;
+    case Kind::kFacts:
+    case Kind::kFigures:
+    case Kind::kRuns:
+    case Kind::kOutput:
+    case Kind::kBlob:
     case Kind::kJoin:
     case Kind::KIND_NOT_SET:
       break;

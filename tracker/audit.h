@@ -1,0 +1,40 @@
+// The record of who has changed what: each entry carries the hash of the one before.
+//
+// Control thread only. An entry is part of a batch; batches are applied in order, so that an entry
+// that was added before a change is on stable storage before it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/base/time.h"
+#include "io/state/state_store.h"
+#include "proto/api.pb.h"
+#include "proto/records.pb.h"
+
+namespace p2p {
+
+class Audit {
+ public:
+  // Reads the newest entry. corrupt: its hash is not that of its bytes.
+  static Result<Audit> load(StateStore& store);
+
+  // Numbers, chains and hashes `entry`, and puts it into `batch`, which must be committed, and in
+  // the order of these calls.
+  void add(proto::AuditRecord entry, WallTime now, StateBatch& batch);
+
+  std::uint64_t last() const { return last_; }
+  // At most 500 from number `from` on, checked. Blocking.
+  Result<proto::AuditList> read(std::uint64_t from) const;
+
+ private:
+  explicit Audit(StateStore& store) : store_(&store) {}
+
+  StateStore* store_;
+  std::uint64_t last_ = 0;
+  std::string hash_;  // of the newest entry, 32 bytes; zeros before the first
+};
+
+}  // namespace p2p

@@ -1,0 +1,66 @@
+// Which call of the operator's API is whose: paths to handlers, and who may call them.
+//
+// Control thread. A handler answers the exchange, now or later.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/net/http_server.h"
+#include "io/wire/proto_json.h"
+#include "tracker/caller.h"
+
+namespace p2p {
+
+using Exchange = std::shared_ptr<HttpExchange>;
+
+// Answers in the API's forms.
+void reply(const Exchange& exchange, const google::protobuf::Message& message);
+void reply(const Exchange& exchange, const Error& error);
+// False when it has answered: the body is not such a message. An empty body is an empty one.
+bool read_body(const Exchange& exchange, google::protobuf::Message& message);
+
+struct ApiCall {
+  Exchange exchange;
+  std::vector<std::string> parts;  // of the path, "v1" the first
+  Caller caller;
+
+  // The value of ?NAME= in the target, percent-decoded; nothing when it is not there.
+  std::optional<std::string> query(std::string_view name) const;
+};
+
+enum class Who { administrators, users };
+
+class Router {
+ public:
+  using Handler = std::function<void(const ApiCall&)>;
+  // Who is behind the identity of a request (HttpServerSettings::authenticate); denied: nobody.
+  using FindCaller = std::function<Result<Caller>(const std::string& identity)>;
+  // Called before a call that may change something is carried out; and for one that was refused,
+  // with the reason.
+  using Note = std::function<void(const ApiCall& call, const Status& allowed)>;
+
+  Router(FindCaller find_caller, Note note)
+      : find_caller_(std::move(find_caller)), note_(std::move(note)) {}
+
+  // "*" in a path matches one part.
+  void add(std::string_view method, std::vector<std::string_view> path, Who who, Handler handler);
+  void handle(Exchange exchange) const;
+
+ private:
+  struct Route {
+    std::string_view method;
+    std::vector<std::string_view> path;
+    Who who = Who::administrators;
+    Handler handler;
+  };
+  FindCaller find_caller_;
+  Note note_;
+  std::vector<Route> routes_;
+};
+
+}  // namespace p2p
