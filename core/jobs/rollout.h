@@ -83,8 +83,8 @@ class Rollout {
   // failed before: without its turn). A target that has ended stays as it is.
   void set(std::size_t target, Phase phase, WallTime now);
 
-  // An operator's words. A pause lets go on what has begun. `why` is for people. A resume forgives
-  // all failures so far. Neither changes anything once it is stopped.
+  // An operator's words. A pause lets go on what has begun; `why` is for people, "by NAME" or a
+  // reason. A resume forgives all failures so far. Neither changes anything once it is stopped.
   void pause(std::string why);
   void resume(WallTime now);
 
@@ -109,14 +109,17 @@ class Rollout {
 
  private:
   void count(Phase phase, int by);
+  void enter_wave(std::size_t wave);
+  void pass_over_ended();
   bool wave_is_over() const;
+  void note_end_of_wave(WallTime now);
   void check_failures();
 
   RolloutRules rules_;
   std::vector<Phase> phases_;
   Memory memory_;
   std::vector<std::size_t> wave_ends_;  // one past each wave's last target
-  std::size_t next_ = 0;                // the first target whose turn has not come
+  std::size_t next_ = 0;                // the first target that waits for its turn
   std::size_t begun_ = 0;
   std::size_t bad_ = 0;
   std::size_t in_wave_ = 0;  // of the current wave, begun and not ended or parked
