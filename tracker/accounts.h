@@ -21,11 +21,13 @@ class Accounts {
 
   // invalid_argument: what is wrong with it.
   Status set(proto::AccountRecord account, StateBatch& batch);
+  // not_found.
   Result<proto::AccountRecord> remove(const std::string& name, StateBatch& batch);
   std::vector<const proto::AccountRecord*> list() const;
   // For those who may use it. denied, with the same words whether there is such an account or not:
   // who may not use an account learns nothing of it. An administrator is told not_found.
   Result<proto::AccountRecord> usable(const std::string& name, const Caller& caller) const;
+  static Error unknown(const std::string& name);
 
  private:
   std::map<std::string, proto::AccountRecord> accounts_;

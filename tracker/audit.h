@@ -1,7 +1,9 @@
 // The record of who has changed what: each entry carries the hash of the one before.
 //
-// Control thread only. An entry is part of a batch; batches are applied in order, so that an entry
-// that was added before a change is on stable storage before it.
+// Control thread only, but for read(). An entry is part of a batch; batches are applied in order,
+// so that an entry that was added before a change is on stable storage before it. A chain shows
+// what was changed or taken out of its middle; that its newest entries are gone only those can
+// tell who have kept a later hash, such as that of the log's line.
 #pragma once
 
 #include <cstdint>
@@ -16,18 +18,21 @@
 
 namespace p2p {
 
+inline constexpr std::uint64_t kAuditPage = 500;
+
 class Audit {
  public:
   // Reads the newest entry. corrupt: its hash is not that of its bytes.
   static Result<Audit> load(StateStore& store);
 
   // Numbers, chains and hashes `entry`, and puts it into `batch`, which must be committed, and in
-  // the order of these calls.
+  // the order of these calls. Texts are cut so that it fits a record.
   void add(proto::AuditRecord entry, WallTime now, StateBatch& batch);
 
   std::uint64_t last() const { return last_; }
-  // At most 500 from number `from` on, checked. Blocking.
-  Result<proto::AuditList> read(std::uint64_t from) const;
+  // At most kAuditPage from number `from` (at least 1) on up to `last`, checked, and chained to the
+  // one before. Of entries that are in the store. Blocking and thread-safe.
+  Result<proto::AuditList> read(std::uint64_t from, std::uint64_t last) const;
 
  private:
   explicit Audit(StateStore& store) : store_(&store) {}

@@ -19,7 +19,7 @@ class Blobs {
   // On stable storage when it returns; the hash, 32 bytes. exhausted: more than kMaxBlobBytes.
   Result<std::string> put(const std::string& bytes) const;
   // not_found; corrupt: these are not the bytes of that name.
-  Result<std::string> get(const std::string& sha256) const;
+  Result<std::string> get(const std::string& sha256_raw) const;
 
  private:
   explicit Blobs(std::string folder) : folder_(std::move(folder)) {}

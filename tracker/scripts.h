@@ -29,11 +29,14 @@ class Scripts {
  public:
   static Result<Scripts> load(StateStore& store);
 
+  // exhausted: no further version of `name` is kept. Ask before put().
+  Status check_room(const std::string& name) const;
   // The next version of `name`, in `batch`; the newest one, with nothing in the batch, when its
   // hash is this one.
   proto::ScriptRecord put(proto::ScriptRecord script, StateBatch& batch);
   // not_found, with what there is.
   Result<proto::ScriptRecord> find(const std::string& name_and_version) const;
+  // By name, versions rising.
   std::vector<const proto::ScriptRecord*> list() const;
 
  private:

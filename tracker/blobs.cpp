@@ -1,0 +1,60 @@
+#include "tracker/blobs.h"
+
+#include <fcntl.h>
+
+#include "io/content/merkle.h"
+#include "io/disk/fd.h"
+#include "io/disk/file_io.h"
+
+namespace p2p {
+namespace {
+
+Status sync_names_in(const std::string& folder) {
+  const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return error_from_errno(errno, "open " + folder);
+  return sync_folder(fd.get(), folder);
+}
+
+std::string path_of(const std::string& folder, const Digest& digest) {
+  const std::string hex = digest.hex();
+  return folder + "/" + hex.substr(0, 2) + "/" + hex;
+}
+
+}  // namespace
+
+Result<Blobs> Blobs::open(const std::string& folder) {
+  if (const Status made = make_folders(folder); !made) return made.error();
+  return Blobs(folder);
+}
+
+Result<std::string> Blobs::put(const std::string& bytes) const {
+  if (bytes.size() > kMaxBlobBytes) {
+    return Error{Errc::exhausted, std::to_string(bytes.size()) + " bytes; at most " +
+                                      std::to_string(kMaxBlobBytes) +
+                                      " (960 KiB) are kept: push a larger file to the nodes, and "
+                                      "read it there"};
+  }
+  const Digest digest = sha256(bytes);
+  const std::string path = path_of(folder_, digest);
+  if (const Status made = make_folders(path.substr(0, path.rfind('/'))); !made) return made.error();
+  // Also when there is a file already: it may be damaged, or not on stable storage yet.
+  if (const Status written = write_file_atomically(path, bytes, 0600); !written) {
+    return written.error();
+  }
+  if (const Status synced = sync_names_in(folder_); !synced) return synced.error();
+  return std::string(digest.view());
+}
+
+Result<std::string> Blobs::get(const std::string& sha256_raw) const {
+  const auto digest = Digest::from_raw(sha256_raw);
+  if (!digest) return Error{Errc::invalid_argument, "a SHA-256 has 32 bytes"};
+  const std::string path = path_of(folder_, *digest);
+  auto bytes = read_file(path, kMaxBlobBytes);
+  if (!bytes) return bytes;
+  if (sha256(*bytes) != *digest) {
+    return Error{Errc::corrupt, path + " does not hash to its name: put the script again"};
+  }
+  return bytes;
+}
+
+}  // namespace p2p
