@@ -9,6 +9,7 @@
 
 #include "core/model/manifest.h"
 #include "core/model/node_set.h"
+#include "io/content/merkle.h"
 #include "io/identity/tls_context.h"
 #include "io/identity/token.h"
 #include "io/log/log.h"
@@ -27,7 +28,8 @@ constexpr std::uint32_t kMaxTokenUses = 100'000;
 }  // namespace
 
 Api::Api(Registry& registry, Catalogue& catalogue, Enrolment& enrolment, Removal& removal,
-         Journal& journal, DiskPool& disk, boost::asio::io_context& loop, JobBoard& board)
+         Journal& journal, DiskPool& disk, boost::asio::io_context& loop, JobBoard& board,
+         const Users& users, Audit& audit)
     : registry_(registry),
       catalogue_(catalogue),
       enrolment_(enrolment),
@@ -36,30 +38,59 @@ Api::Api(Registry& registry, Catalogue& catalogue, Enrolment& enrolment, Removal
       disk_(disk),
       loop_(loop),
       board_(board),
+      users_(users),
+      audit_(audit),
       router_([this](const std::string& identity) { return find_caller(identity); },
-              [this](const ApiCall& call, const Status& allowed) { note(call, allowed); }),
+              [this](const ApiCall& call, const Status& allowed, Router::Then then) {
+                note(call, allowed, std::move(then));
+              }),
       started_(monotonic_now()) {
   add_routes();
 }
 
-Result<std::string> Api::authenticate(const SSL* ssl) const {
+Result<std::string> Api::authenticate(const SSL* ssl) {
   auto identity = peer_identity(ssl, enrolment_.cluster().id);
   if (!identity) return identity.error();
-  if (identity->role != Role::admin) {
-    return Error{Errc::denied, "the operator's API is for administrators: this certificate is of " +
-                                   identity->uri()};
+  if (identity->role == Role::user) {
+    if (const auto known = users_.caller(identity->id); !known) return known.error();
+    return identity->id;
   }
+  if (identity->role != Role::admin) {
+    return Error{Errc::denied,
+                 "the operator's API is for administrators and users: this certificate is of " +
+                     identity->uri()};
+  }
+  administrators_[identity->id] = identity->shown();
   return identity->id;
 }
 
 Result<Caller> Api::find_caller(const std::string& identity) const {
-  return Caller{identity, identity, /*admin=*/true, {}};
+  const auto administrator = administrators_.find(identity);
+  if (administrator == administrators_.end()) return users_.caller(identity);
+  return Caller{administrator->second, identity, /*admin=*/true, {}};
 }
 
-void Api::note(const ApiCall& call, const Status& allowed) const {
+void Api::note(const ApiCall& call, const Status& allowed, Router::Then then) {
   const HttpRequest& request = call.exchange->request();
+  const std::string name = call.caller.name.empty() ? request.identity : call.caller.name;
+  proto::AuditRecord entry;
+  entry.set_who(name == request.identity ? name : name + " (" + request.identity + ")");
+  entry.set_what(request.method + " " + request.target);
+  entry.set_request_sha256(std::string(sha256(request.body).view()));
+  entry.set_outcome(allowed ? "asked" : "refused: " + allowed.error().detail);
+  entry.set_detail("from " + request.peer);
+  StateBatch batch;
+  const std::uint64_t number = audit_.add(entry, wall_now(), batch);
   log_info("audit", allowed ? "call" : "call refused",
-           {{"by", request.identity}, {"from", request.peer}, {"what", request.target}});
+           {{"number", number},
+            {"by", entry.who()},
+            {"from", request.peer},
+            {"what", request.target},
+            {"hash", audit_.newest_hash()}});
+  journal_.commit(std::move(batch), [this, number, then = std::move(then)](const Status& stored) {
+    if (!stored) audit_.take_back(number);
+    then(stored);
+  });
 }
 
 void Api::set_addresses(std::string agents, std::string api, WallTime certificate_expires) {
@@ -87,7 +118,9 @@ void Api::add_routes() {
   add("GET", {"v1", "files", "*", "*", "holders"}, Who::users, &Api::file_holders);
   add("GET", {"v1", "contents", "*"}, Who::users, &Api::show_content);
   add("GET", {"v1", "contents", "*", "holders"}, Who::users, &Api::content_holders);
-  add("POST", {"v1", "plan"}, Who::administrators, &Api::plan_push);
+  router_.add(
+      "POST", {"v1", "plan"}, Who::administrators,
+      [this](const ApiCall& call) { plan_push(call.exchange, call.parts); }, Effect::none);
   add("POST", {"v1", "jobs"}, Who::administrators, &Api::create_job);
   add("GET", {"v1", "jobs"}, Who::users, &Api::list_jobs);
   add("GET", {"v1", "jobs", "*"}, Who::users, &Api::show_job);

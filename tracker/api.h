@@ -1,9 +1,11 @@
 // The operator's API: requests in, JSON out. docs/protocol.md lists the paths.
 //
-// Control thread. Only certificates with the role admin get this far (see authenticate). Split by
-// topic: api_nodes.cpp, api_files.cpp, api_jobs.cpp.
+// Control thread. Only certificates with the roles admin and user get this far (see authenticate).
+// Split by topic: api_nodes.cpp, api_files.cpp, api_jobs.cpp; api_directory.cpp and api_users.cpp
+// are rooms of their own.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,22 +13,25 @@
 #include <vector>
 
 #include "io/net/http_server.h"
+#include "tracker/audit.h"
 #include "tracker/catalogue.h"
 #include "tracker/enrolment.h"
 #include "tracker/job_board.h"
 #include "tracker/registry.h"
 #include "tracker/removal.h"
 #include "tracker/router.h"
+#include "tracker/users.h"
 
 namespace p2p {
 
 class Api {
  public:
   Api(Registry& registry, Catalogue& catalogue, Enrolment& enrolment, Removal& removal,
-      Journal& journal, DiskPool& disk, boost::asio::io_context& loop, JobBoard& board);
+      Journal& journal, DiskPool& disk, boost::asio::io_context& loop, JobBoard& board,
+      const Users& users, Audit& audit);
 
-  // Who the client is; denied unless it is an administrator of this cluster.
-  Result<std::string> authenticate(const SSL* ssl) const;
+  // The id of the client; denied unless it is an administrator or a user of this cluster.
+  Result<std::string> authenticate(const SSL* ssl);
   void handle(std::shared_ptr<HttpExchange> exchange) { router_.handle(std::move(exchange)); }
   // For the rooms that have calls of their own.
   Router& router() { return router_; }
@@ -37,7 +42,8 @@ class Api {
  private:
   void add_routes();
   Result<Caller> find_caller(const std::string& identity) const;
-  void note(const ApiCall& call, const Status& allowed) const;
+  // Goes on when the call stands in the audit record.
+  void note(const ApiCall& call, const Status& allowed, Router::Then then);
 
   void status(const Exchange& exchange, const std::vector<std::string>& parts);
   void create_token(const Exchange& exchange, const std::vector<std::string>& parts);
@@ -77,6 +83,10 @@ class Api {
   DiskPool& disk_;
   boost::asio::io_context& loop_;
   JobBoard& board_;
+  const Users& users_;
+  Audit& audit_;
+  // Names by ids, of those who have connected; a certificate has both.
+  std::map<std::string, std::string> administrators_;
   Router router_;
   std::string agents_address_, api_address_;
   WallTime certificate_expires_{};

@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
+#include <utility>
 
 #include "core/base/ids.h"
 #include "core/base/text.h"
+#include "core/model/node_set.h"
 #include "io/content/merkle.h"
+#include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
 
 namespace p2p {
@@ -15,6 +19,7 @@ namespace {
 constexpr std::uint64_t kChildren = 1000;
 constexpr std::size_t kHashBytes = 32;
 constexpr std::size_t kMaxTargetsBytes = 4096;
+constexpr std::size_t kMoreBytes = 40;  // " and 99999 more"
 constexpr std::size_t kMaxTextBytes = 2048;
 
 // Three digits a level, which makes 999,999,999 entries. The first `levels` of them.
@@ -130,7 +135,7 @@ Result<Audit> Audit::load(StateStore& store) {
   return audit;
 }
 
-void Audit::add(proto::AuditRecord entry, WallTime now, StateBatch& batch) {
+std::uint64_t Audit::add(proto::AuditRecord entry, WallTime now, StateBatch& batch) {
   entry.set_number(++last_);
   entry.set_at_unix_ms(unix_millis(now));
   entry.set_previous(hash_);
@@ -141,9 +146,39 @@ void Audit::add(proto::AuditRecord entry, WallTime now, StateBatch& batch) {
   entry.set_targets(printable(entry.targets(), kMaxTargetsBytes));
   proto::StoredAuditRecord stored;
   stored.set_record(entry.SerializeAsString());
-  hash_ = hash_of(hash_, stored.record());
+  before_ = std::exchange(hash_, hash_of(hash_, stored.record()));
   stored.set_hash(hash_);
   batch.put(key_of(last_), stored.SerializeAsString());
+  return last_;
+}
+
+std::string Audit::newest_hash() const {
+  return hex_of(hash_);
+}
+
+void Audit::take_back(std::uint64_t number) {
+  if (number != last_ || before_.empty()) {
+    log_error("audit", "a record could not be stored, and others stand behind it; stopping",
+              {{"number", number}});
+    std::_Exit(1);
+  }
+  --last_;
+  hash_ = std::exchange(before_, {});
+}
+
+proto::AuditRecord audit_of_job(const std::string& job, const std::string& by,
+                                const std::string& kind, std::vector<std::string> targets,
+                                const std::string& order_sha256) {
+  proto::AuditRecord entry;
+  entry.set_who(by);
+  entry.set_what(kind);
+  entry.set_outcome("made");
+  entry.set_job(job);
+  const std::size_t count = targets.size();
+  entry.set_targets(fold_names(std::move(targets), kMaxTargetsBytes - kMoreBytes).str());
+  entry.set_order_sha256(order_sha256);
+  entry.set_detail(std::to_string(count) + (count == 1 ? " node" : " nodes"));
+  return entry;
 }
 
 Result<proto::AuditList> Audit::read(std::uint64_t from, std::uint64_t last) const {

@@ -26,10 +26,15 @@ class Audit {
   static Result<Audit> load(StateStore& store);
 
   // Numbers, chains and hashes `entry`, and puts it into `batch`, which must be committed, and in
-  // the order of these calls. Texts are cut so that it fits a record.
-  void add(proto::AuditRecord entry, WallTime now, StateBatch& batch);
+  // the order of these calls. Texts are cut so that it fits a record. Its number.
+  std::uint64_t add(proto::AuditRecord entry, WallTime now, StateBatch& batch);
+  // Its batch could not be stored. Ends the process when others were chained to it since: memory
+  // and disk would go apart.
+  void take_back(std::uint64_t number);
 
   std::uint64_t last() const { return last_; }
+  // Hexadecimal, for logs: who keeps them can tell later that nothing was cut off.
+  std::string newest_hash() const;
   // At most kAuditPage from number `from` (at least 1) on up to `last`, checked, and chained to the
   // one before. Of entries that are in the store. Blocking and thread-safe.
   Result<proto::AuditList> read(std::uint64_t from, std::uint64_t last) const;
@@ -39,7 +44,14 @@ class Audit {
 
   StateStore* store_;
   std::uint64_t last_ = 0;
-  std::string hash_;  // of the newest entry, 32 bytes; zeros before the first
+  std::string hash_;    // of the newest entry, 32 bytes; zeros before the first
+  std::string before_;  // the hash before that; empty: not known
 };
+
+// What is noted when a job is made, beside the call that asked for it. `targets` are names of
+// nodes.
+proto::AuditRecord audit_of_job(const std::string& job, const std::string& by,
+                                const std::string& kind, std::vector<std::string> targets,
+                                const std::string& order_sha256);
 
 }  // namespace p2p

@@ -13,6 +13,20 @@ Result<proto::Certificate> Enrolment::certificate_for(const std::string& node_id
   spec.identity = {cluster_.id, Role::agent, node_id, name};
   spec.not_before = now - kClockSkewAllowance;
   spec.not_after = now + kAgentCertificateLife;
+  return certify(std::move(spec));
+}
+
+Result<proto::Certificate> Enrolment::certify_user(const std::string& id, const std::string& name,
+                                                   const std::string& csr_pem, WallTime now) const {
+  CertificateSpec spec;
+  spec.csr_pem = csr_pem;
+  spec.identity = {cluster_.id, Role::user, id, name};
+  spec.not_before = now - kClockSkewAllowance;
+  spec.not_after = now + kAdminCertificateLife;
+  return certify(std::move(spec));
+}
+
+Result<proto::Certificate> Enrolment::certify(CertificateSpec spec) const {
   auto leaf = issue(cluster_.intermediate, spec);
   if (!leaf) return leaf.error();
   proto::Certificate certificate;

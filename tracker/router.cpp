@@ -53,6 +53,18 @@ void reply(const Exchange& exchange, const Error& error) {
   exchange->reply({status, "application/json", error_body(error)});
 }
 
+void reply_forbidden(const Exchange& exchange, const Error& error) {
+  exchange->reply({403, "application/json", error_body(error)});
+}
+
+void commit_and_reply(Journal& journal, StateBatch batch, const Exchange& exchange,
+                      const google::protobuf::Message& message) {
+  journal.commit(std::move(batch), [exchange, body = to_json(message)](const Status& stored) {
+    if (!stored) return reply(exchange, stored.error());
+    exchange->reply({200, "application/json", body});
+  });
+}
+
 bool read_body(const Exchange& exchange, google::protobuf::Message& message) {
   if (exchange->request().body.empty()) return true;
   if (const Status parsed = from_json(exchange->request().body, message); !parsed) {
@@ -70,8 +82,8 @@ std::optional<std::string> ApiCall::query(std::string_view name) const {
 }
 
 void Router::add(std::string_view method, std::vector<std::string_view> path, Who who,
-                 Handler handler) {
-  routes_.push_back({method, std::move(path), who, std::move(handler)});
+                 Handler handler, Effect effect) {
+  routes_.push_back({method, std::move(path), who, std::move(handler), effect});
 }
 
 void Router::handle(Exchange exchange) const {
@@ -98,9 +110,16 @@ void Router::handle(Exchange exchange) const {
     } else {
       allowed = caller.error();
     }
-    if (request.method != "GET") note_(call, allowed);
-    if (!allowed) return exchange->reply({403, "application/json", error_body(allowed.error())});
-    return route.handler(call);
+    if (request.method == "GET" || route.effect == Effect::none) {
+      if (!allowed) return reply_forbidden(exchange, allowed.error());
+      return route.handler(call);
+    }
+    // Routes are added before the first call, and stay where they are.
+    return note_(call, allowed, [call, allowed, &route](const Status& noted) {
+      if (!allowed) return reply_forbidden(call.exchange, allowed.error());
+      if (!noted) return reply(call.exchange, noted.error().within("the call is not recorded"));
+      route.handler(call);
+    });
   }
   const Error error{Errc::not_found, path_known
                                          ? "no method " + request.method + " for " + request.path

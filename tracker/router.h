@@ -13,6 +13,7 @@
 #include "io/net/http_server.h"
 #include "io/wire/proto_json.h"
 #include "tracker/caller.h"
+#include "tracker/journal.h"
 
 namespace p2p {
 
@@ -21,6 +22,12 @@ using Exchange = std::shared_ptr<HttpExchange>;
 // Answers in the API's forms.
 void reply(const Exchange& exchange, const google::protobuf::Message& message);
 void reply(const Exchange& exchange, const Error& error);
+// 403: it is the caller who may not do this. For who calls, not for what stands in the call, such
+// as a path outside of all shares.
+void reply_forbidden(const Exchange& exchange, const Error& error);
+// Answers when the batch is stored, or could not be.
+void commit_and_reply(Journal& journal, StateBatch batch, const Exchange& exchange,
+                      const google::protobuf::Message& message);
 // False when it has answered: the body is not such a message. An empty body is an empty one.
 bool read_body(const Exchange& exchange, google::protobuf::Message& message);
 
@@ -34,6 +41,8 @@ struct ApiCall {
 };
 
 enum class Who { administrators, users };
+// Calls that may change something are noted, others are not.
+enum class Effect { as_its_method, none };
 
 class Router {
  public:
@@ -41,14 +50,16 @@ class Router {
   // Who is behind the identity of a request (HttpServerSettings::authenticate); denied: nobody.
   using FindCaller = std::function<Result<Caller>(const std::string& identity)>;
   // Called before a call that may change something is carried out; and for one that was refused,
-  // with the reason.
-  using Note = std::function<void(const ApiCall& call, const Status& allowed)>;
+  // with the reason. The call goes on with `then`: not at all when it could not be noted.
+  using Then = std::function<void(Status noted)>;
+  using Note = std::function<void(const ApiCall& call, const Status& allowed, Then then)>;
 
   Router(FindCaller find_caller, Note note)
       : find_caller_(std::move(find_caller)), note_(std::move(note)) {}
 
   // "*" in a path matches one part.
-  void add(std::string_view method, std::vector<std::string_view> path, Who who, Handler handler);
+  void add(std::string_view method, std::vector<std::string_view> path, Who who, Handler handler,
+           Effect effect = Effect::as_its_method);
   void handle(Exchange exchange) const;
 
  private:
@@ -57,6 +68,7 @@ class Router {
     std::vector<std::string_view> path;
     Who who = Who::administrators;
     Handler handler;
+    Effect effect = Effect::as_its_method;
   };
   FindCaller find_caller_;
   Note note_;

@@ -17,6 +17,8 @@
 namespace p2p {
 namespace {
 
+// A script of 960 KiB in base64, and room.
+constexpr std::uint64_t kMaxApiBodyBytes = 4 * 1024 * 1024;
 constexpr Duration kTick = std::chrono::milliseconds(250);
 constexpr Duration kRenewalCheck = std::chrono::minutes(10);
 // A connection that has not become a node's within this time is ended: joining takes a second.
@@ -45,9 +47,20 @@ Result<std::unique_ptr<Tracker>> Tracker::open(const TrackerSettings& settings) 
   if (!hints) return hints.error();
   auto signer = StatementSigner::make(*credentials);
   if (!signer) return signer.error();
+  auto accounts = Accounts::load(**store);
+  if (!accounts) return accounts.error();
+  auto scripts = Scripts::load(**store);
+  if (!scripts) return scripts.error();
+  auto users = Users::load(**store);
+  if (!users) return users.error();
+  auto audit = Audit::load(**store);
+  if (!audit) return audit.error();
+  auto blobs = Blobs::open(settings.data + "/blobs");
+  if (!blobs) return blobs.error();
   Loaded loaded{std::move(*cluster), std::move(*credentials), std::move(*signer),
                 std::move(*store),   std::move(*registry),    std::move(*catalogue),
-                std::move(*hints)};
+                std::move(*hints),   std::move(*accounts),    std::move(*scripts),
+                std::move(*users),   std::move(*audit),       std::move(*blobs)};
   std::unique_ptr<Tracker> tracker(new Tracker(settings, std::move(loaded)));
   if (const Status started = tracker->start(); !started) return started.error();
   return tracker;
@@ -60,6 +73,11 @@ Tracker::Tracker(const TrackerSettings& settings, Loaded loaded)
       registry_(std::move(loaded.registry)),
       catalogue_(std::move(loaded.catalogue)),
       hints_(std::move(loaded.hints)),
+      accounts_(std::move(loaded.accounts)),
+      scripts_(std::move(loaded.scripts)),
+      users_(std::move(loaded.users)),
+      audit_(std::move(loaded.audit)),
+      blobs_(std::move(loaded.blobs)),
       journal_(loop_, *store_),
       disk_(2, 1000, "disk"),
       enrolment_(std::move(loaded.cluster), registry_, journal_),
@@ -68,7 +86,10 @@ Tracker::Tracker(const TrackerSettings& settings, Loaded loaded)
              Rng(random_seed())),
       removal_(std::move(loaded.signer), enrolment_.cluster().id, registry_, board_, journal_,
                *this),
-      api_(registry_, catalogue_, enrolment_, removal_, journal_, disk_, loop_, board_),
+      api_(registry_, catalogue_, enrolment_, removal_, journal_, disk_, loop_, board_, users_,
+           audit_),
+      directory_api_({registry_, accounts_, scripts_, blobs_, journal_, disk_, loop_}),
+      users_api_({users_, audit_, enrolment_, journal_, disk_, loop_}),
       listener_(loop_),
       timer_(loop_),
       signals_(loop_, SIGINT, SIGTERM) {}
@@ -102,7 +123,10 @@ Status Tracker::start() {
       [this](Listener::Socket socket, std::string peer) { accept(std::move(socket), peer); });
   if (!agents_port) return agents_port.error();
 
+  directory_api_.add_routes(api_.router());
+  users_api_.add_routes(api_.router());
   HttpServerSettings http;
+  http.body_bytes_max = kMaxApiBodyBytes;
   http.context = api_tls_->get();
   http.authenticate = [this](const SSL* ssl) { return api_.authenticate(ssl); };
   http.handle = [this](std::shared_ptr<HttpExchange> exchange) {

@@ -17,8 +17,13 @@
 #include "io/net/http_server.h"
 #include "io/net/listener.h"
 #include "io/state/state_store.h"
+#include "tracker/accounts.h"
 #include "tracker/agent_session.h"
 #include "tracker/api.h"
+#include "tracker/api_directory.h"
+#include "tracker/api_users.h"
+#include "tracker/audit.h"
+#include "tracker/blobs.h"
 #include "tracker/catalogue.h"
 #include "tracker/enrolment.h"
 #include "tracker/hints.h"
@@ -26,7 +31,9 @@
 #include "tracker/journal.h"
 #include "tracker/registry.h"
 #include "tracker/removal.h"
+#include "tracker/scripts.h"
 #include "tracker/ticket_office.h"
+#include "tracker/users.h"
 
 namespace p2p {
 
@@ -58,6 +65,11 @@ class Tracker final : private AgentSession::Owner,
     Registry registry;
     Catalogue catalogue;
     Hints hints;
+    Accounts accounts;
+    Scripts scripts;
+    Users users;
+    Audit audit;
+    Blobs blobs;
   };
 
   Tracker(const TrackerSettings& settings, Loaded loaded);
@@ -86,6 +98,11 @@ class Tracker final : private AgentSession::Owner,
   Registry registry_;
   Catalogue catalogue_;
   Hints hints_;
+  Accounts accounts_;
+  Scripts scripts_;
+  Users users_;
+  Audit audit_;
+  Blobs blobs_;
   Journal journal_;
   DiskPool disk_;
   Enrolment enrolment_;
@@ -95,6 +112,8 @@ class Tracker final : private AgentSession::Owner,
   std::optional<TlsContext> agent_tls_;
   std::optional<TlsContext> api_tls_;
   Api api_;
+  DirectoryApi directory_api_;
+  UsersApi users_api_;
   std::unique_ptr<HttpServer> http_;
   Listener listener_;
   boost::asio::steady_timer timer_;

@@ -4,6 +4,7 @@
 
 #include "core/base/units.h"
 #include "core/jobs/outcome.h"
+#include "core/model/node_set.h"
 #include "io/runtime/wall_clock.h"
 #include "tracker/job_plan.h"
 
@@ -80,6 +81,13 @@ void set_spec(const BoardJob& job, const Registry& registry, proto::Job& view) {
 }
 
 }  // namespace
+
+proto::TargetList target_view(const std::vector<NodeId>& nodes, const Registry& registry) {
+  proto::TargetList view;
+  for (const NodeId id : nodes) view.add_nodes(registry.name_of(id));
+  view.set_folded(fold_names({view.nodes().begin(), view.nodes().end()}).text);
+  return view;
+}
 
 proto::Node node_view(const NodeEntry& node, std::uint32_t files_held) {
   proto::Node view;

@@ -7,6 +7,7 @@
 
 namespace p2p {
 
+proto::TargetList target_view(const std::vector<NodeId>& nodes, const Registry& registry);
 proto::Node node_view(const NodeEntry& node, std::uint32_t files_held);
 
 enum class WithTasks { no, yes };

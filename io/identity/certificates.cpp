@@ -265,6 +265,11 @@ Result<KeyPtr> key_of_request(std::string_view csr_pem) {
   return key;
 }
 
+// Whoever only calls the API.
+bool is_client(Role role) {
+  return role == Role::admin || role == Role::user;
+}
+
 }  // namespace
 
 bool renewal_due(const Validity& validity, WallTime now) {
@@ -327,7 +332,7 @@ Result<std::string> issue(const Authority& authority, const CertificateSpec& spe
   draft.add(NID_basic_constraints, "critical,CA:FALSE", nullptr);
   draft.add(NID_key_usage, "critical,digitalSignature", nullptr);
   draft.add(NID_ext_key_usage,
-            spec.identity.role == Role::admin ? "clientAuth" : "serverAuth,clientAuth", nullptr);
+            is_client(spec.identity.role) ? "clientAuth" : "serverAuth,clientAuth", nullptr);
   draft.add_names(names->get());
   return draft.signed_by(&*issuer);
 }

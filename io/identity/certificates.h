@@ -50,8 +50,9 @@ Result<std::string> make_intermediate(const Authority& root, std::string_view cl
 struct CertificateSpec {
   // Only its public key is used, after its signature was checked; what else it asks for is ignored.
   std::string csr_pem;
-  // Also decides the use: agents and trackers are TLS servers and clients, admins only clients. Its
-  // name (at most 64 bytes) becomes the common name; role and id when it is empty.
+  // Also decides the use: agents and trackers are TLS servers and clients, administrators and users
+  // only clients. Its name (at most 64 bytes) becomes the common name; role and id when it is
+  // empty.
   Identity identity;
   // For other people's clients; our programs do not look at them.
   std::vector<std::string> dns_names;

@@ -22,6 +22,8 @@ std::string_view to_string(Role role) {
       return "tracker";
     case Role::admin:
       return "admin";
+    case Role::user:
+      return "user";
   }
   P2P_CHECK(false);
   return {};
@@ -46,10 +48,10 @@ Result<Identity> parse_identity(std::string_view uri) {
   const std::string_view id = rest.substr(last + 1);
   if (!is_uuid(cluster)) return bad("the cluster is not a UUID in lower case");
   if (!is_uuid(id)) return bad("the id is not a UUID in lower case");
-  for (const Role known : {Role::agent, Role::tracker, Role::admin}) {
+  for (const Role known : {Role::agent, Role::tracker, Role::admin, Role::user}) {
     if (role == to_string(known)) return Identity{std::string(cluster), known, std::string(id)};
   }
-  return bad("the role is not agent, tracker or admin");
+  return bad("the role is not agent, tracker, admin or user");
 }
 
 }  // namespace p2p

@@ -10,13 +10,14 @@ namespace p2p {
 
 inline constexpr std::string_view kIdentityScheme = "p2pd://";
 
-enum class Role { agent, tracker, admin };
+// A user is somebody who may do what the tracker's record of him says; an administrator everything.
+enum class Role { agent, tracker, admin, user };
 std::string_view to_string(Role role);
 
 struct Identity {
   std::string cluster;  // UUID, lower-case 8-4-4-4-12 form
   Role role = Role::agent;
-  std::string id;  // UUID of the node, the tracker or the administrator
+  std::string id;  // UUID of the node, the tracker, the administrator or the user
   // For logs: what the tracker called the member when it made the certificate. No part of who it
   // is.
   std::string name;
