@@ -1,10 +1,9 @@
 #include "core/model/target_expression.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <iterator>
-#include <optional>
-#include <unordered_map>
 
 #include "core/base/check.h"
 #include "core/base/text.h"
@@ -15,7 +14,8 @@ namespace {
 
 constexpr std::size_t kExcerptBefore = 60;  // characters shown before the column of an error
 constexpr std::size_t kExcerptAfter = 36;
-constexpr std::size_t kNamesShown = 400;  // characters of folded names in an error
+constexpr std::string_view kSigns = "=!<>";
+constexpr std::uint64_t kMostDrawn = 1'000'000'000;
 
 bool is_space(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r';
@@ -23,7 +23,7 @@ bool is_space(char c) {
 
 bool is_word_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-         std::string_view("._-/:=[]").find(c) != std::string_view::npos;
+         std::string_view("._-/:=[]!<>+~").find(c) != std::string_view::npos;
 }
 
 // The neighbourhood of `at` in one line of visible ASCII, so that the caret below it lines up.
@@ -53,14 +53,18 @@ class Parser {
   }
 
  private:
-  enum class Kind { word, all, open, close, either, comma, both, without, end };
+  enum class Kind { word, group, all, open, close, either, comma, both, without, one_only, end };
   struct Token {
     Kind kind = Kind::end;
     std::size_t at = 0;
     std::string_view text;
 
-    bool is_label() const { return kind == Kind::word && text.find('=') != std::string_view::npos; }
+    bool is_comparison() const {
+      return kind == Kind::word && text.find_first_of(kSigns) != std::string_view::npos;
+    }
   };
+  // What a comma stands beside.
+  enum class Operand { names, comparison, phrase };
 
   Error error_at(std::size_t at, std::string_view what) const {
     return Error{Errc::invalid_argument, "target expression, column " + std::to_string(at + 1) +
@@ -68,8 +72,10 @@ class Parser {
   }
 
   std::string operator_expected() const {
-    std::string what = "expected '&', '|', ',', '-' or the end here";
-    if (previous_.kind == Kind::word && previous_.text.ends_with('-')) {
+    std::string what = "expected '&', '|', ',', '-', '^' or the end here";
+    if (token_.is_comparison() && kSigns.find(token_.text.front()) != std::string_view::npos) {
+      what += " (a comparison is one word, without white space: mem>=64GB)";
+    } else if (previous_.kind == Kind::word && previous_.text.ends_with('-')) {
       what += " ('-' for \"without\" needs white space before it: after a name it is a letter)";
     }
     return what;
@@ -101,6 +107,11 @@ class Parser {
       case '&':
         token_.kind = Kind::both;
         return {};
+      case '^':
+        token_.kind = Kind::one_only;
+        return {};
+      case '@':
+        return read_group();
       case '-':
         token_.kind = Kind::without;
         if (at > 0 && (text_[at - 1] == ')' || text_[at - 1] == '*')) {
@@ -122,7 +133,17 @@ class Parser {
     return error_at(at, "'*' stands alone and means all nodes; names have ranges: web[01-20]");
   }
 
-  // A name, a range or a label. A comma inside brackets belongs to the range.
+  Status read_group() {
+    const std::size_t at = token_.at;
+    std::size_t end = at + 1;
+    while (end < text_.size() && is_word_character(text_[end])) ++end;
+    token_ = Token{Kind::group, at, text_.substr(at + 1, end - at - 1)};
+    next_ = end;
+    if (check_node_name(token_.text)) return {};
+    return error_at(at, "a group is written @name, with 1 to 64 letters, digits, '.', '_' and '-'");
+  }
+
+  // A name, a range or a comparison. A comma inside brackets belongs to the range.
   Status read_word() {
     const std::size_t begin = token_.at;
     std::size_t end = begin;
@@ -142,81 +163,178 @@ class Parser {
 
   Status parse_either() {
     Status status = parse_both();
-    while (status && (token_.kind == Kind::either || token_.kind == Kind::comma)) {
+    while (status && (token_.kind == Kind::either || token_.kind == Kind::comma ||
+                      token_.kind == Kind::one_only)) {
       const Token sign = token_;
-      const bool label_before = previous_.is_label();
+      const Operand before = last_;
       status = advance();
-      if (status && sign.kind == Kind::comma && (label_before || token_.is_label())) {
-        return error_at(sign.at, "',' joins names only: beside a label write '|' or '&'");
-      }
+      if (status && sign.kind == Kind::comma) status = check_comma(sign.at, before);
       if (status) status = parse_both();
-      if (status) emit_either();
+      if (status && sign.kind == Kind::comma) status = check_comma(sign.at, first_);
+      if (status && sign.kind == Kind::one_only) steps_.emplace_back(SetOperator::one_only);
+      if (status && sign.kind != Kind::one_only) emit_either();
     }
     return status;
   }
 
+  Status check_comma(std::size_t at, Operand beside) const {
+    if (beside == Operand::comparison || token_.is_comparison()) {
+      return error_at(at, "',' joins names only: beside a label write '|' or '&'");
+    }
+    if (beside == Operand::names) return {};
+    return error_at(at, "',' joins names only: beside random or ip write '|', or parentheses");
+  }
+
+  // Leaves in first_ and last_ what it began and ended with.
   Status parse_both() {
     Status status = parse_operand();
+    const Operand first = last_;
     while (status && (token_.kind == Kind::both || token_.kind == Kind::without)) {
       const SetOperator sign = token_.kind == Kind::both ? SetOperator::both : SetOperator::without;
       status = advance();
       if (status) status = parse_operand();
       if (status) steps_.emplace_back(sign);
     }
+    first_ = first;
     return status;
   }
 
   Status parse_operand() {
-    if (token_.kind == Kind::open) return parse_group();
-    if (token_.kind == Kind::all) {
-      steps_.emplace_back(AllNodes{});
-    } else if (token_.kind == Kind::word) {
-      Status status = token_.is_label() ? take_label() : take_names();
-      if (!status) return status;
-    } else {
-      return error_at(token_.at, "expected a name, a label or '(' here");
+    const Token begin = token_;
+    last_ = Operand::names;
+    switch (begin.kind) {
+      case Kind::open:
+        return parse_group();
+      case Kind::all:
+        steps_.emplace_back(AllNodes{});
+        return advance();
+      case Kind::group:
+        steps_.emplace_back(GroupMembers{std::string(begin.text)});
+        return advance();
+      case Kind::word:
+        break;
+      default:
+        return error_at(begin.at, "expected a name, a label or '(' here");
     }
+    if (begin.is_comparison()) {
+      last_ = Operand::comparison;
+      Status status = take_comparison();
+      return status ? advance() : status;
+    }
+    Status status = advance();
+    // Two words in a row are a phrase, or a mistake.
+    const bool is_phrase = token_.kind == Kind::word && !token_.is_comparison();
+    if (status && is_phrase && begin.text == "random") return parse_random(begin);
+    if (status && is_phrase && begin.text == "ip") return parse_ip_in();
+    return status ? take_names(begin) : status;
+  }
+
+  // "random" was read, and a word follows.
+  Status parse_random(const Token& begin) {
+    std::uint64_t count = 0;
+    const char* end = token_.text.data() + token_.text.size();
+    const auto [stop, problem] = std::from_chars(token_.text.data(), end, count);
+    if (problem != std::errc{} || stop != end || count == 0 || count > kMostDrawn) {
+      return error_at(token_.at, "expected a number of nodes here: random 5 of dc=bj");
+    }
+    Status status = advance();
+    if (!status) return status;
+    if (token_.kind != Kind::word || token_.text != "of") {
+      return error_at(token_.at, "expected \"of\" here: random 5 of dc=bj");
+    }
+    if (++depth_ > kMaxTargetDepth) return too_deep(begin.at);
+    status = advance();
+    if (status) status = parse_operand();
+    if (!status) return status;
+    --depth_;
+    steps_.emplace_back(RandomOf{count});
+    last_ = Operand::phrase;
+    return {};
+  }
+
+  // "ip" was read, and a word follows.
+  Status parse_ip_in() {
+    if (token_.text != "in") {
+      return error_at(token_.at, "expected \"in\" here: ip in 10.2.0.0/16");
+    }
+    Status status = advance();
+    if (!status) return status;
+    if (token_.kind != Kind::word) {
+      return error_at(token_.at, "expected addresses here: ip in 10.2.0.0/16");
+    }
+    const auto range = parse_ip_range(token_.text);
+    if (!range) return error_at(token_.at, range.error().detail);
+    steps_.emplace_back(AddressIn{*range});
+    last_ = Operand::phrase;
     return advance();
+  }
+
+  Error too_deep(std::size_t at) const {
+    return error_at(
+        at, "more than " + std::to_string(kMaxTargetDepth) + " parentheses inside each other");
   }
 
   Status parse_group() {
     const std::size_t open_at = token_.at;
-    if (++depth_ > kMaxTargetDepth) {
-      return error_at(open_at, "more than " + std::to_string(kMaxTargetDepth) +
-                                   " parentheses inside each other");
-    }
+    if (++depth_ > kMaxTargetDepth) return too_deep(open_at);
     Status status = advance();
     if (status) status = parse_either();
     if (!status) return status;
     if (token_.kind == Kind::end) return error_at(open_at, "'(' without ')'");
     if (token_.kind != Kind::close) return error_at(token_.at, operator_expected());
     --depth_;
+    last_ = Operand::names;
     return advance();
   }
 
-  Status take_label() {
-    const std::size_t sign = token_.text.find('=');
-    LabelIs label{std::string(token_.text.substr(0, sign)),
-                  std::string(token_.text.substr(sign + 1))};
-    if (label.key.empty()) {
+  Status take_comparison() {
+    const std::size_t at = token_.text.find_first_of(kSigns);
+    const std::string_view rest = token_.text.substr(at);
+    LabelIs asked{std::string(token_.text.substr(0, at)), "", CompareSign::equal};
+    if (asked.key.empty()) {
       return error_at(token_.at, "a label is written key=value, without white space");
     }
-    if (Status status = check_label_key(label.key); !status) {
+    std::size_t length = 1;
+    if (rest.size() > 1 && rest[1] == '=' && rest[0] != '=') {
+      length = 2;
+      asked.sign = rest[0] == '!'   ? CompareSign::unequal
+                   : rest[0] == '<' ? CompareSign::at_most
+                                    : CompareSign::at_least;
+    } else if (rest[0] == '!') {
+      return error_at(token_.at + at, "\"not\" is written !=");
+    } else if (rest[0] != '=') {
+      asked.sign = rest[0] == '<' ? CompareSign::less : CompareSign::more;
+    }
+    asked.value = std::string(rest.substr(length));
+    if (Status status = check_label_key(asked.key); !status) {
       return error_at(token_.at, status.error().detail);
     }
-    if (Status status = check_label_value(label.value); !status) {
-      return error_at(token_.at + sign + 1, status.error().detail);
+    if (Status status = check_value(asked); !status) {
+      return error_at(token_.at + at + length, status.error().detail);
     }
-    steps_.emplace_back(std::move(label));
+    steps_.emplace_back(std::move(asked));
     return {};
   }
 
-  Status take_names() {
-    Result<std::vector<std::string>> names = expand_node_set(token_.text);
-    if (!names) return error_at(token_.at, names.error().detail);
+  static Status check_value(const LabelIs& asked) {
+    // Facts may have them.
+    std::string value = asked.value;
+    std::replace_if(
+        value.begin(), value.end(), [](char c) { return c == '+' || c == '~'; }, '-');
+    if (Status status = check_label_value(value); !status) return check_label_value(asked.value);
+    if (!asks_for_order(asked.sign) || is_ordered_value(value)) return {};
+    return Error{Errc::invalid_argument,
+                 quoted(asked.value) + " is text, which only = and != compare; " +
+                     std::string(to_string(asked.sign)) +
+                     " is for numbers, sizes and versions: mem>=64GB, os.version>=12"};
+  }
+
+  Status take_names(const Token& word) {
+    Result<std::vector<std::string>> names = expand_node_set(word.text);
+    if (!names) return error_at(word.at, names.error().detail);
     if (names->size() > kMaxNodeSetNames - names_) {
-      return error_at(token_.at, "more than " + std::to_string(kMaxNodeSetNames) +
-                                     " names in one expression; use labels for sets that large");
+      return error_at(word.at, "more than " + std::to_string(kMaxNodeSetNames) +
+                                   " names in one expression; use labels for sets that large");
     }
     names_ += names->size();
     steps_.emplace_back(NamedNodes{std::move(*names)});
@@ -243,138 +361,8 @@ class Parser {
   std::vector<TargetStep> steps_;
   std::size_t names_ = 0;
   int depth_ = 0;
-};
-
-using Words = std::vector<std::uint64_t>;  // one bit for each candidate, in natural name order
-
-void set_bit(Words& words, std::size_t index) {
-  words[index / 64] |= 1ull << (index % 64);
-}
-bool has_bit(const Words& words, std::size_t index) {
-  return ((words[index / 64] >> (index % 64)) & 1) != 0;
-}
-
-// Evaluates one expression over one list of candidates, which it refers to.
-class Selection {
- public:
-  explicit Selection(std::span<const TargetCandidate> nodes) {
-    for (const TargetCandidate& node : nodes) sorted_.push_back(&node);
-    std::sort(sorted_.begin(), sorted_.end(),
-              [](const auto* a, const auto* b) { return natural_less(a->name, b->name); });
-  }
-
-  Result<std::vector<NodeId>> run(const TargetExpression& expression) {
-    std::vector<Words> stack;
-    for (const TargetStep& step : expression.steps) {
-      if (const auto* sign = std::get_if<SetOperator>(&step)) {
-        P2P_CHECK(stack.size() >= 2);
-        const Words right = std::move(stack.back());
-        stack.pop_back();
-        combine(*sign, stack.back(), right);
-      } else {
-        stack.push_back(set_of(step));
-      }
-    }
-    P2P_CHECK(stack.size() == 1);
-    if (!unknown_.empty()) return unknown_names();
-    std::vector<NodeId> selected;
-    for (std::size_t i = 0; i < sorted_.size(); ++i) {
-      if (has_bit(stack.back(), i)) selected.push_back(sorted_[i]->id);
-    }
-    if (selected.empty()) return nobody(expression);
-    return selected;
-  }
-
- private:
-  static void combine(SetOperator sign, Words& left, const Words& right) {
-    for (std::size_t i = 0; i < left.size(); ++i) {
-      switch (sign) {
-        case SetOperator::either:
-          left[i] |= right[i];
-          break;
-        case SetOperator::both:
-          left[i] &= right[i];
-          break;
-        case SetOperator::without:
-          left[i] &= ~right[i];
-          break;
-      }
-    }
-  }
-
-  Words set_of(const TargetStep& operand) {
-    Words words((sorted_.size() + 63) / 64);
-    if (const auto* named = std::get_if<NamedNodes>(&operand)) {
-      for (const std::string& name : named->names) {
-        const std::optional<std::size_t> index = index_of(name);
-        if (index) {
-          set_bit(words, *index);
-        } else {
-          unknown_.push_back(name);
-        }
-      }
-    } else if (const auto* label = std::get_if<LabelIs>(&operand)) {
-      for (const std::size_t index : labelled(*label)) set_bit(words, index);
-    } else {
-      for (std::size_t i = 0; i < sorted_.size(); ++i) set_bit(words, i);
-    }
-    return words;
-  }
-
-  std::optional<std::size_t> index_of(std::string_view name) const {
-    const auto place = std::lower_bound(
-        sorted_.begin(), sorted_.end(), name,
-        [](const auto* node, std::string_view sought) { return natural_less(node->name, sought); });
-    if (place == sorted_.end() || (*place)->name != name) return std::nullopt;
-    return static_cast<std::size_t>(place - sorted_.begin());
-  }
-
-  // Indexed at the first question: an expression may ask for thousands of labels.
-  const std::vector<std::size_t>& labelled(const LabelIs& label) {
-    if (by_label_.empty()) {
-      for (std::size_t i = 0; i < sorted_.size(); ++i) {
-        for (const auto& [key, value] : sorted_[i]->labels) {
-          by_label_[key + "=" + value].push_back(i);
-        }
-      }
-    }
-    return by_label_[label.key + "=" + label.value];
-  }
-
-  // True when one of the unknown names is two known ones with '-' between them.
-  bool looks_like_difference() const {
-    return std::any_of(unknown_.begin(), unknown_.end(), [&](const std::string& name) {
-      for (std::size_t at = name.find('-'); at != std::string::npos; at = name.find('-', at + 1)) {
-        if (index_of(name.substr(0, at)) && index_of(name.substr(at + 1))) return true;
-      }
-      return false;
-    });
-  }
-
-  Error unknown_names() const {
-    std::string detail =
-        "no such node: " + fold_names(unknown_, kNamesShown).str() + "; see p2pctl node list";
-    if (looks_like_difference()) {
-      detail += " ('-' for \"without\" needs white space before it: after a name it is a letter)";
-    }
-    return Error{Errc::not_found, std::move(detail)};
-  }
-
-  Error nobody(const TargetExpression& expression) const {
-    const std::string what = "target expression " + quoted(expression.text) + " selects nothing: ";
-    if (sorted_.empty()) {
-      return Error{Errc::not_found, what + "no node has joined; see p2pctl token create"};
-    }
-    std::vector<std::string> names;
-    for (const TargetCandidate* node : sorted_) names.push_back(node->name);
-    const std::string folded = fold_names(std::move(names), kNamesShown).str();
-    return Error{Errc::not_found, what + "none of " + std::to_string(sorted_.size()) + " nodes (" +
-                                      folded + ") fits; see p2pctl node list for their labels"};
-  }
-
-  std::vector<const TargetCandidate*> sorted_;
-  std::unordered_map<std::string, std::vector<std::size_t>> by_label_;
-  std::vector<std::string> unknown_;
+  Operand first_ = Operand::names;
+  Operand last_ = Operand::names;
 };
 
 }  // namespace
@@ -386,11 +374,6 @@ Result<TargetExpression> parse_targets(std::string_view text) {
                      std::to_string(kMaxTargetTextBytes) + "; use ranges or labels"};
   }
   return Parser(text).run();
-}
-
-Result<std::vector<NodeId>> select(const TargetExpression& expression,
-                                   std::span<const TargetCandidate> nodes) {
-  return Selection(nodes).run(expression);
 }
 
 }  // namespace p2p

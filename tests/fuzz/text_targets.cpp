@@ -1,4 +1,5 @@
 // What operators and their scripts send to the tracker's API.
+#include <optional>
 #include <string>
 
 #include "core/base/check.h"
@@ -24,14 +25,30 @@ void run_targets(Bytes input) {
     nodes[i].id.bytes[0] = static_cast<std::uint8_t>(i + 1);
     nodes[i].name = "n" + std::to_string(i + 1);
     nodes[i].labels["rack"] = i == 0 ? "r1" : "r2";
+    nodes[i].facts["mem"] = i == 0 ? "64GB" : "12.5";
+    nodes[i].addresses = {i == 0 ? "10.2.0.1" : "fd00::1"};
   }
-  const auto selected = select(*parsed, nodes);
+  // The input is a group, too: one that may name itself.
+  TargetWorld world;
+  world.group = [&](const std::string& name) -> std::optional<std::string> {
+    if (name == "g") return parsed->text;
+    return name == "h" ? std::optional<std::string>("n1 | mem>5") : std::nullopt;
+  };
+  const auto selected = select(*parsed, nodes, world);
   P2P_CHECK(selected ? !selected->empty() && selected->size() <= 3
                      : !selected.error().detail.empty());
 }
 
 std::vector<std::string> target_seeds() {
-  return {"n1,n2", "n[1-3] & rack=r2", "all - (n1 | rack=r1)", "n[1-100000]", "((((((n1))))))"};
+  return {"n1,n2",
+          "n[1-3] & rack=r2",
+          "all - (n1 | rack=r1)",
+          "n[1-100000]",
+          "((((((n1))))))",
+          "mem>=64GB ^ rack!=r1",
+          "ip in 10.2.0.0/16 | ip in fd00::/8",
+          "random 2 of (@h | n3)",
+          "n1,@g"};
 }
 
 void run_http(Bytes input) {

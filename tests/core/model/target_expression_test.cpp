@@ -123,7 +123,7 @@ TEST_CASE("A syntax error names the column and points at it", "[core][targets]")
         "  dc=bj & \n"
         "          ^");
   CHECK(why_not("web1 web2") ==
-        "target expression, column 6: expected '&', '|', ',', '-' or the end here\n"
+        "target expression, column 6: expected '&', '|', ',', '-', '^' or the end here\n"
         "  web1 web2\n"
         "       ^");
   CHECK_THAT(why_not(""), Contains("column 1: expected a name"));
@@ -133,7 +133,7 @@ TEST_CASE("A syntax error names the column and points at it", "[core][targets]")
   CHECK_THAT(why_not("web1 & (web2"), Contains("column 8: '(' without ')'"));
   CHECK_THAT(why_not("(web1 web2)"), Contains("column 7: expected '&'"));
   CHECK_THAT(why_not("web1) & web2"), Contains("column 5: ')' without '('"));
-  CHECK_THAT(why_not("web1 & ^"), Contains("column 8: unexpected character"));
+  CHECK_THAT(why_not("web1 & ?"), Contains("column 8: unexpected character"));
   CHECK_THAT(why_not("web[1-3"), Contains("column 4: '[' without ']'"));
   CHECK_THAT(why_not("web1,"), Contains("column 6: expected a name"));
 }
