@@ -36,7 +36,9 @@ std::string percent_text(double fraction) {
   return text.data();
 }
 
-std::string cut(std::string line, std::size_t width) {
+}  // namespace
+
+std::string cut_to_width(std::string line, std::size_t width) {
   if (display_width(line) <= width) return line;
   const std::size_t kept = width > 3 ? width - 3 : 0;
   std::size_t columns = 0;
@@ -49,8 +51,6 @@ std::string cut(std::string line, std::size_t width) {
   }
   return line.substr(0, bytes) + std::string("...").substr(0, width - std::min(width, kept));
 }
-
-}  // namespace
 
 ProgressView::Bucket ProgressView::bucket_of(const proto::Task& task, double fraction) {
   const std::string& state = task.state();
@@ -132,7 +132,7 @@ std::string ProgressView::bar_line(std::size_t width) const {
   const std::string left = subject() + "  ";
   const std::string right = totals();
   const std::size_t used = display_width(left) + display_width(right) + 4;  // "[", "]", two blanks
-  if (job_.bytes_total() == 0 || used + kBarMin > width) return cut(left + right, width);
+  if (job_.bytes_total() == 0 || used + kBarMin > width) return cut_to_width(left + right, width);
   const std::size_t room = std::min(kBarMax, width - used);
   const auto filled = static_cast<std::size_t>(fraction_ * static_cast<double>(room));
   return left + "[" + std::string(filled, '#') + std::string(room - filled, ' ') + "]  " + right;
@@ -225,17 +225,17 @@ std::vector<std::string> ProgressView::lines(const Style& style) const {
     lines.push_back(bar_line(style.width));
   } else {
     lines.push_back(bucket_line(style));
-    lines.push_back(cut(subject() + "  " + totals(), style.width));
+    lines.push_back(cut_to_width(subject() + "  " + totals(), style.width));
     if (const std::string slowest = slowest_line(); !slowest.empty()) {
-      lines.push_back(cut(slowest, style.width));
+      lines.push_back(cut_to_width(slowest, style.width));
     }
   }
   if (const std::string delta = delta_line(); !delta.empty()) {
-    lines.push_back(cut(delta, style.width));
+    lines.push_back(cut_to_width(delta, style.width));
   }
   // What it waits for; what a finished one has to say is in its summary.
   if (phase_ == running && !job_.detail().empty()) {
-    lines.push_back(cut(printable(job_.detail()), style.width));
+    lines.push_back(cut_to_width(printable(job_.detail()), style.width));
   }
   return lines;
 }

@@ -17,6 +17,9 @@
 
 namespace p2p {
 
+// With "..." where it is longer.
+std::string cut_to_width(std::string line, std::size_t width);
+
 class ProgressView {
  public:
   struct Style {
