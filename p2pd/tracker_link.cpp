@@ -11,6 +11,8 @@ namespace p2p {
 namespace {
 
 constexpr int kDialSeconds = 10;
+// When a whole fleet comes back at once, its handshakes wait for each other at the tracker.
+constexpr int kHandshakeSeconds = 30;
 // Jittered, so that a fleet does not come back in one instant.
 constexpr Duration kFirstRetry = std::chrono::milliseconds(250);
 constexpr Duration kLongestRetry = std::chrono::seconds(10);
@@ -56,6 +58,7 @@ void TrackerLink::dial_now() {
          if (!socket) return lost(socket.error());
          Connection::Settings settings;
          settings.cluster = cluster_;
+         settings.handshake_seconds = kHandshakeSeconds;
          // A publish queues a whole manifest body.
          settings.control_bytes_max = 2 * kMaxBodyBytes;
          connection_ =

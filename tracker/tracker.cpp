@@ -23,6 +23,9 @@ constexpr Duration kTick = std::chrono::milliseconds(250);
 constexpr Duration kRenewalCheck = std::chrono::minutes(10);
 // A connection that has not become a node's within this time is ended: joining takes a second.
 constexpr Duration kSilentMost = std::chrono::seconds(30);
+// As long as agents wait, too (p2pd/tracker_link.cpp): when a whole fleet comes back at once, its
+// handshakes wait for each other, and one that is given up has to be made again.
+constexpr int kHandshakeSeconds = 30;
 constexpr Duration kSilentCheck = std::chrono::seconds(5);
 
 std::uint64_t random_seed() {
@@ -212,6 +215,7 @@ void Tracker::renew_own_certificate(WallTime now) {
 void Tracker::accept(Listener::Socket socket, std::string peer) {
   Connection::Settings settings;
   settings.cluster = enrolment_.cluster().id;
+  settings.handshake_seconds = kHandshakeSeconds;
   auto connection = Connection::make(loop_, std::move(socket), *agent_tls_,
                                      Connection::Side::server, settings, std::move(peer));
   AgentSession::Owner& owner = *this;
