@@ -207,7 +207,7 @@ void Node::send_report(const proto::RunReport& report) {
 
 // A final state is said behind all output.
 proto::RunReport Node::report_now(const Run& run) const {
-  if (!has_ended(run.report) || run.enough || run.out.sent == run.out.bytes.size()) {
+  if (!has_ended(run.report) || run.enough || run.out.sent >= run.out.bytes.size()) {
     return run.report;
   }
   proto::RunReport report;
@@ -393,8 +393,8 @@ void Node::take_known(const proto::RunKnown& known) {
     return;
   }
   if (std::exchange(run.known, true)) return;
-  run.out.taken = std::min<std::uint64_t>(known.out_from(), run.out.bytes.size());
-  run.out.sent = std::max(run.out.sent, run.out.taken);
+  // Perhaps before there is any output.
+  run.out.sent = run.out.taken = known.out_from();
   if (!run.out.bytes.empty()) pump(run);
 }
 
