@@ -68,7 +68,7 @@ Status JobBoard::load(StateStore& store, WallTime now) {
   for (StoredJob& entry : *stored) {
     BoardJob job = from_store(std::move(entry), now);
     const JobId id{job.record.number()};
-    last_number_ = std::max(last_number_, id.number);
+    numbers_->take(id.number);
     if (!job.finished() && !job.record.name().empty()) {
       const auto name = parse_file_name(job.record.name());
       if (name) {
@@ -127,7 +127,7 @@ void JobBoard::create(const proto::CreateJobRequest& request, const std::string&
                       "source, targets and path are longer than 16 KiB "
                       "together: select nodes by ranges or labels"});
   }
-  const JobId id{++last_number_};
+  const JobId id{numbers_->next()};
   job.record.set_number(id.number);
   job.record.set_created_by(created_by);
 
@@ -439,7 +439,7 @@ void JobBoard::tell_watchers(BoardJob& job) {
 const BoardJob* JobBoard::find(JobId id) const {
   if (const auto found = jobs_.find(id); found != jobs_.end()) return &found->second;
   if (recalled_ && recalled_->first.number == id.number) return &recalled_->second;
-  if (store_ == nullptr || id.number > last_number_) return nullptr;
+  if (store_ == nullptr || id.number > numbers_->last()) return nullptr;
   auto stored = load_job(*store_, id.number);
   if (!stored) {
     log_error("jobs", "an old job cannot be read", {{"why", stored.error().detail}});

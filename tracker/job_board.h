@@ -24,6 +24,7 @@
 #include "proto/records.pb.h"
 #include "tracker/catalogue.h"
 #include "tracker/hints.h"
+#include "tracker/job_numbers.h"
 #include "tracker/job_records.h"
 #include "tracker/journal.h"
 #include "tracker/registry.h"
@@ -42,7 +43,7 @@ struct BoardJob {
   // job goes on without them.
   std::optional<HintWish> hinting;
   std::string hinting_path;                     // where the maker has the content
-  WallTime hints_heard{};  // when the maker of hints last said something
+  WallTime hints_heard{};                       // when the maker of hints last said something
   std::optional<std::vector<ContentId>> older;  // versions before, the newest first; once asked for
   std::optional<FileName> reserved;             // name that this job will publish
   bool stored = false;                          // job and targets: agents may hear of it
@@ -92,6 +93,9 @@ class JobBoard {
            TicketOffice& tickets, Journal& journal, DiskPool& disk, Agents& agents, Rng rng,
            const SourceLossRules& loss_rules = {}, const BoardLimits& limits = {});
 
+  // Draws from this counter, which is shared with the other boards, instead of one of its own;
+  // before load().
+  void share_numbers(JobNumbers& numbers) { numbers_ = &numbers; }
   // `store` outlives this.
   Status load(StateStore& store, WallTime now);
 
@@ -221,7 +225,8 @@ class JobBoard {
   const BoardLimits limits_;
   std::map<JobId, BoardJob> jobs_;
   mutable std::optional<std::pair<JobId, BoardJob>> recalled_;  // the last one read again
-  std::uint64_t last_number_ = 0;
+  JobNumbers own_numbers_;
+  JobNumbers* numbers_ = &own_numbers_;
   std::map<ContentId, Swarm> swarms_;
   std::map<ContentId, std::vector<NodeId>> seeds_told_;
   const SourceLossRules loss_rules_;

@@ -1,0 +1,344 @@
+#include "tracker/run_board.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "io/log/log.h"
+#include "tracker/job_plan.h"
+#include "tracker/run_plan.h"
+
+namespace p2p {
+
+RunBoard::RunBoard(Parts parts, Rng rng, const RunBoardLimits& limits)
+    : loop_(parts.loop),
+      registry_(parts.registry),
+      accounts_(parts.accounts),
+      scripts_(parts.scripts),
+      blobs_(parts.blobs),
+      journal_(parts.journal),
+      disk_(parts.disk),
+      agents_(parts.agents),
+      numbers_(parts.numbers),
+      files_(std::move(parts.files)),
+      rng_(rng),
+      limits_(limits) {}
+
+Status RunBoard::load(StateStore& store, WallTime now) {
+  auto stored = load_execs(store);
+  if (!stored) return stored.error();
+  auto logs = files_.outputs();
+  if (!logs) return logs.error();
+  logs_ = *std::move(logs);
+  store_ = &store;
+  patient_until_ = now + limits_.patience;
+  for (StoredExec& one : *stored) {
+    const JobId id{one.record.number()};
+    numbers_.take(id.number);
+    BoardExec& entry = jobs_.emplace(id, from_store(std::move(one), now)).first->second;
+    if (entry.finished()) continue;
+    if (Status loaded = load_unfinished(entry, now); !loaded) return loaded;
+  }
+  for (const auto& [job, bytes] : logs_) logs_bytes_ += bytes;
+  for (auto& [id, entry] : jobs_) perform(entry, now);
+  forget_old_jobs();
+  remove_old_output();
+  return {};
+}
+
+BoardExec RunBoard::from_store(StoredExec stored, WallTime now) const {
+  BoardExec entry;
+  entry.stored = true;
+  entry.record = std::move(stored.record);
+  auto rules = exec_rules_of(entry.record.rollout());
+  if (!rules) rules = ExecRules{};  // of a later release: it goes on without waves
+  rules->patient_until = patient_until_;
+  entry.stored_memory = memory_of(entry.record.rollout());
+  entry.folded = fold_targets(stored.runs, registry_);
+  entry.job.emplace(std::move(stored.runs), *rules, entry.stored_memory, entry.record.cancelled(),
+                    now);
+  entry.stored_changes = entry.job->changes();
+  if (entry.finished()) entry.job->take_effects(now);
+  return entry;
+}
+
+// Order, output and places of one that goes on.
+Status RunBoard::load_unfinished(BoardExec& entry, WallTime now) {
+  const std::uint64_t number = entry.record.number();
+  const std::vector<RunStatus>& runs = entry.job->runs();
+  entry.known_told.assign(runs.size(), false);
+  entry.log.file = std::make_shared<OutputLog>(files_.output_path(number));
+  entry.log.streams.resize(runs.size());
+  for (std::size_t i = 0; i < runs.size(); ++i) places_[runs[i].id] = {number, i};
+  auto order = files_.read_order(number);
+  if (!order || !set_order(entry, *order)) {
+    const std::string why = "the tracker has lost the order of this job: " +
+                            (order ? "its file is damaged" : order.error().detail) +
+                            "; nothing more is begun";
+    log_error("runs", "an order is lost", {{"job", JobId{number}.str()}, {"why", why}});
+    entry.record.set_detail(why);
+    entry.job->on_impossible(why, now);
+  }
+  const auto visit = [&](const OutputPieceAt& piece, std::size_t bytes) {
+    if (piece.run >= entry.log.streams.size()) return;
+    RunStreams::Stream& stream = entry.log.streams[piece.run].of(piece.err);
+    stream.upto = piece.offset + bytes;
+    stream.bytes += bytes;
+  };
+  const auto end = recover_output(entry.log.file->path(), visit);
+  if (!end) return end.error();
+  entry.log.end = entry.log.written = entry.log.synced = *end;
+  if (*end > 0) logs_[number] = *end;
+  for (const RunStatus& run : std::vector<RunStatus>(runs)) {
+    if (registry_.find(run.node) == nullptr) entry.job->on_node_removed(run.node, now);
+  }
+  return {};
+}
+
+BoardExec* RunBoard::in_memory(std::uint64_t number) {
+  const auto found = jobs_.find(JobId{number});
+  return found == jobs_.end() ? nullptr : &found->second;
+}
+
+const BoardExec* RunBoard::find(JobId id) const {
+  if (const auto found = jobs_.find(id); found != jobs_.end()) {
+    return found->second.stored ? &found->second : nullptr;
+  }
+  if (recalled_ && recalled_->first.number == id.number) return &recalled_->second;
+  if (store_ == nullptr || id.number > numbers_.last()) return nullptr;
+  auto stored = load_exec(*store_, id.number);
+  if (!stored) {
+    log_error("runs", "an old job cannot be read", {{"why", stored.error().detail}});
+    return nullptr;
+  }
+  if (!*stored || (**stored).record.finished_unix_ms() == 0) return nullptr;
+  recalled_.emplace(id, from_store(std::move(**stored), wall_now()));
+  return &recalled_->second;
+}
+
+std::vector<const BoardExec*> RunBoard::newest_first() const {
+  std::vector<const BoardExec*> list;
+  for (auto it = jobs_.rbegin(); it != jobs_.rend(); ++it) {
+    if (it->second.stored) list.push_back(&it->second);
+  }
+  return list;
+}
+
+std::size_t RunBoard::running() const {
+  return static_cast<std::size_t>(std::count_if(
+      jobs_.begin(), jobs_.end(), [](const auto& entry) { return !entry.second.finished(); }));
+}
+
+Result<BoardExec*> RunBoard::steerable(JobId id, const Caller& caller) {
+  const BoardExec* known = find(id);
+  if (known == nullptr) return Error{Errc::not_found, "no job " + id.str()};
+  if (!caller.admin && known->record.created_by() != caller.name) {
+    return Error{Errc::denied, "job " + id.str() + " was made by " + known->record.created_by() +
+                                   ": only who made it and administrators may do this"};
+  }
+  if (known->finished()) {
+    return Error{Errc::invalid_argument,
+                 "job " + id.str() + " is over already (" + exec_state(*known) + ")"};
+  }
+  return in_memory(id.number);
+}
+
+void RunBoard::cancel(JobId id, const Caller& caller, WallTime now, Steered done) {
+  const auto entry = steerable(id, caller);
+  if (!entry) return done(entry.error());
+  (*entry)->record.set_cancelled(true);
+  // The head first: what nodes are told is not forgotten.
+  store_head(**entry, [this, id, now, done = std::move(done)](const Status& stored) {
+    BoardExec* cancelled = in_memory(id.number);
+    if (!stored && cancelled != nullptr) cancelled->record.set_cancelled(false);
+    if (stored && cancelled != nullptr && !cancelled->finished()) {
+      cancelled->job->on_cancel(now);
+      perform(*cancelled, now);
+    }
+    done(stored);
+  });
+}
+
+void RunBoard::pause(JobId id, const Caller& caller, WallTime now, Steered done) {
+  const auto entry = steerable(id, caller);
+  if (!entry) return done(entry.error());
+  (*entry)->job->pause("by " + caller.name);
+  perform(**entry, now);
+  store_head(**entry, std::move(done));
+}
+
+void RunBoard::resume(JobId id, const Caller& caller, WallTime now, Steered done) {
+  const auto entry = steerable(id, caller);
+  if (!entry) return done(entry.error());
+  if ((*entry)->job->rollout().stopped()) {
+    return done(Error{Errc::invalid_argument,
+                      "job " + id.str() + " has " + (*entry)->job->rollout().text(now) +
+                          ": what it left out can be had with p2pctl job retry"});
+  }
+  (*entry)->job->resume(now);
+  perform(**entry, now);
+  store_head(**entry, std::move(done));
+}
+
+void RunBoard::store_head(BoardExec& entry, Steered done) {
+  entry.stored_memory = entry.job->rollout().memory();
+  set_memory(entry.stored_memory, *entry.record.mutable_rollout());
+  StateBatch batch;
+  put_exec(entry.record, batch);
+  journal_.commit(std::move(batch), std::move(done));
+}
+
+void RunBoard::perform(BoardExec& entry, WallTime now) {
+  bool over = false;
+  for (const ExecJob::Effect& effect : entry.job->take_effects(now)) {
+    if (const auto* offer = std::get_if<ExecJob::Offer>(&effect)) {
+      entry.offers.push_back(offer->run);
+    } else if (const auto* cancel = std::get_if<ExecJob::Cancel>(&effect)) {
+      send_cancel(entry, cancel->run);
+    } else {
+      over = true;
+    }
+  }
+  if (over) finish(entry, now);
+  send_when_stored(entry);
+  notify(entry);
+}
+
+void RunBoard::finish(BoardExec& entry, WallTime now) {
+  if (entry.finished()) return;
+  entry.record.set_finished_unix_ms(unix_millis(now));
+  if (!entry.stored) return;  // its head is still on its way
+  store_runs(entry);
+  store_head(entry, nullptr);
+  log_info("runs", "job ended",
+           {{"job", JobId{entry.record.number()}.str()},
+            {"state", exec_state(entry)},
+            {"runs", entry.job->runs().size()},
+            {"exited", entry.job->count(RunState::exited)},
+            {"lost", entry.job->count(RunState::lost)}});
+}
+
+// Offers that come up meanwhile go with the next batch.
+void RunBoard::send_when_stored(BoardExec& entry) {
+  if (!entry.stored || entry.storing_offers || entry.offers.empty()) return;
+  entry.storing_offers = true;
+  store_runs(entry);
+  const std::uint64_t number = entry.record.number();
+  journal_.commit(StateBatch{},
+                  [this, number, runs = std::exchange(entry.offers, {})](const Status& stored) {
+                    BoardExec* found = in_memory(number);
+                    if (!stored || found == nullptr) return;
+                    found->storing_offers = false;
+                    send_offers(*found, runs, wall_now());
+                    send_when_stored(*found);
+                  });
+}
+
+void RunBoard::send_offers(BoardExec& entry, const std::vector<std::size_t>& runs, WallTime now) {
+  bool refused = false;
+  proto::RunTask& task = *entry.offer.mutable_run();
+  for (const std::size_t index : runs) {
+    const RunStatus& run = entry.job->runs()[index];
+    if (is_final(run.state) || entry.job->is_cancelling(index) || !entry.job->is_online(index)) {
+      continue;
+    }
+    if (unable_.contains(run.node)) {
+      RunFacts facts;
+      facts.text = "the agent on this node is of a release that cannot run commands: upgrade p2pd";
+      refused = entry.job->on_report(index, RunState::rejected, std::move(facts), now) || refused;
+      continue;
+    }
+    task.set_accepted_before(run.state >= RunState::accepted);
+    task.mutable_order()->set_id(run.id.raw());
+    agents_.send(run.node, entry.offer);
+  }
+  if (refused) perform(entry, now);
+}
+
+void RunBoard::send_cancel(const BoardExec& entry, std::size_t run) {
+  proto::TrackerMessage message;
+  message.mutable_cancel_run()->set_id(entry.job->runs()[run].id.raw());
+  message.mutable_cancel_run()->set_job(entry.record.number());
+  agents_.send(entry.job->runs()[run].node, message);
+}
+
+void RunBoard::store_runs(BoardExec& entry) {
+  const std::uint64_t upto = entry.job->changes();
+  if (entry.stored_changes == upto) return;
+  for (StateBatch& batch :
+       changed_run_pages(entry.record.number(), *entry.job, entry.stored_changes)) {
+    journal_.commit(std::move(batch));
+  }
+  entry.stored_changes = upto;
+}
+
+void RunBoard::store_changes(BoardExec& entry) {
+  store_runs(entry);
+  if (entry.stored_memory != entry.job->rollout().memory()) store_head(entry, nullptr);
+}
+
+void RunBoard::on_tick(WallTime now) {
+  bool settled = false;
+  for (auto& [id, entry] : jobs_) {
+    if (!entry.stored) continue;
+    if (!entry.finished()) {
+      entry.job->on_tick(now);
+      perform(entry, now);
+    }
+    store_changes(entry);
+    acknowledge_ends(entry);
+    settled = settled || entry.settled();
+  }
+  for (auto it = blobs_out_.begin(); it != blobs_out_.end();) {
+    // Nobody can say when it arrived if the node has nothing more to say.
+    const NodeId node = it->first;
+    const bool old = monotonic_now() - it->second.second > std::chrono::seconds(10);
+    ++it;
+    if (old) blob_has_arrived(node);
+  }
+  send_blobs();
+  if (settled) forget_old_jobs();
+}
+
+void RunBoard::forget_old_jobs() {
+  std::size_t jobs = 0;
+  std::size_t runs = 0;
+  std::vector<JobId> old;
+  for (auto it = jobs_.rbegin(); it != jobs_.rend(); ++it) {
+    BoardExec& entry = it->second;
+    if (!entry.settled()) continue;
+    // What only a running job needs is given back.
+    if (!entry.known_told.empty()) {
+      for (const RunStatus& run : entry.job->runs()) places_.erase(run.id);
+      entry.known_told = {};
+      entry.log.streams = {};
+      entry.log.file.reset();
+      entry.offer.Clear();
+    }
+    runs += entry.job->runs().size();
+    if (++jobs > limits_.finished_jobs || runs > limits_.finished_runs) old.push_back(it->first);
+  }
+  for (const JobId id : old) jobs_.erase(id);
+}
+
+void RunBoard::notify(const BoardExec& entry) {
+  for (const auto& [handle, listener] : entry.listeners) listener();
+}
+
+std::uint64_t RunBoard::listen(JobId id, std::function<void()> changed) {
+  BoardExec* entry = in_memory(id.number);
+  if (entry == nullptr) return 0;
+  entry->listeners[++last_listener_] = std::move(changed);
+  return last_listener_;
+}
+
+void RunBoard::unlisten(JobId id, std::uint64_t handle) {
+  if (BoardExec* entry = in_memory(id.number)) entry->listeners.erase(handle);
+}
+
+const char* exec_state(const BoardExec& job) {
+  if (!job.finished()) return kRunning;
+  if (job.record.cancelled()) return kCancelled;
+  return job.job->exit_code() == ExitCode::ok ? kSucceeded : kFailed;
+}
+
+}  // namespace p2p

@@ -1,0 +1,212 @@
+#include "tracker/run_records.h"
+
+#include <algorithm>
+
+#include "core/base/text.h"
+#include "io/runtime/wall_clock.h"
+
+namespace p2p {
+namespace {
+
+constexpr std::string_view kPrefix = "exec/";
+constexpr std::size_t kPagesInBatch = 12;
+constexpr std::uint64_t kDefaultTtlSeconds = 600;
+constexpr std::uint64_t kMaxTtlSeconds = 30ull * 24 * 3600;
+
+std::string padded(std::uint64_t number, std::size_t digits) {
+  std::string text = std::to_string(number);
+  if (text.size() < digits) text.insert(0, digits - text.size(), '0');
+  return text;
+}
+
+// "exec/000000/017", as of other jobs.
+std::string exec_key(std::uint64_t number) {
+  return std::string(kPrefix) + padded(number / 1000, 6) + "/" + padded(number % 1000, 3);
+}
+
+std::string page_key(std::uint64_t number, std::size_t page) {
+  return exec_key(number) + "/runs/" + padded(page, 4);
+}
+
+void store(const RunStatus& run, proto::RunPage::Run& stored) {
+  stored.set_node_id(std::string(run.node.bytes.begin(), run.node.bytes.end()));
+  stored.set_run_id(run.id.raw());
+  stored.set_state(std::string(to_string(run.state)));
+  const RunFacts& facts = run.facts;
+  stored.set_text(std::string(utf8_prefix(facts.text, kMaxRunTextBytes)));
+  stored.set_has_code(facts.code.has_value());
+  stored.set_code(facts.code.value_or(0));
+  stored.set_signal(facts.signal);
+  stored.set_begun_unix_ms(unix_millis(facts.begun));
+  stored.set_ended_unix_ms(unix_millis(facts.ended));
+  stored.set_out_bytes(facts.out_bytes);
+  stored.set_err_bytes(facts.err_bytes);
+  stored.set_out_truncated(facts.out_truncated);
+  stored.set_err_truncated(facts.err_truncated);
+  stored.set_cpu_us(facts.cpu_us);
+  stored.set_peak_bytes(facts.peak_bytes);
+  stored.set_left_running(facts.left_running);
+  stored.set_account(std::string(utf8_prefix(facts.account, kMaxRunAccountBytes)));
+  stored.set_offered_unix_ms(unix_millis(run.offered));
+  stored.set_turn_unix_ms(unix_millis(run.turn));
+}
+
+std::optional<RunStatus> run_from(const proto::RunPage::Run& stored) {
+  RunStatus run;
+  if (stored.node_id().size() != run.node.bytes.size()) return std::nullopt;
+  std::copy(stored.node_id().begin(), stored.node_id().end(), run.node.bytes.begin());
+  const auto id = RunId::from_raw(stored.run_id());
+  const auto state = run_state_from(stored.state());
+  if (!id || !state) return std::nullopt;
+  run.id = *id;
+  run.state = *state;
+  RunFacts& facts = run.facts;
+  facts.text = stored.text();
+  if (stored.has_code()) facts.code = stored.code();
+  facts.signal = stored.signal();
+  facts.begun = from_unix_millis(stored.begun_unix_ms());
+  facts.ended = from_unix_millis(stored.ended_unix_ms());
+  facts.out_bytes = stored.out_bytes();
+  facts.err_bytes = stored.err_bytes();
+  facts.out_truncated = stored.out_truncated();
+  facts.err_truncated = stored.err_truncated();
+  facts.cpu_us = stored.cpu_us();
+  facts.peak_bytes = stored.peak_bytes();
+  facts.left_running = stored.left_running();
+  facts.account = stored.account();
+  run.offered = from_unix_millis(stored.offered_unix_ms());
+  run.turn = from_unix_millis(stored.turn_unix_ms());
+  return run;
+}
+
+Result<std::vector<StoredExec>> load_below(StateStore& store, std::string_view prefix) {
+  constexpr std::size_t kKeyBytes = 5 + 6 + 1 + 3;
+  std::vector<StoredExec> jobs;
+  std::optional<Error> bad;
+  StoredExec current;
+  std::string current_key;
+  const auto finish = [&] {
+    // Behind its own pages there may be some of a job that had this number and was never made.
+    const std::size_t count = current.record.target_count();
+    if (current.record.number() > 0) {
+      if (current.runs.size() > count) current.runs.resize(count);
+      jobs.push_back(std::move(current));
+    }
+    current = StoredExec{};
+  };
+  const Status scanned = store.scan(prefix, [&](std::string_view key, const auto& entry) {
+    const std::string job(key.substr(0, kKeyBytes));
+    if (job != current_key) {
+      finish();
+      current_key = job;
+    }
+    bool good = true;
+    if (key.substr(std::min(key.size(), kKeyBytes)) == "/head") {
+      good = current.record.ParseFromString(entry.value);
+    } else {
+      proto::RunPage page;
+      good = page.ParseFromString(entry.value);
+      for (const auto& stored : page.runs()) {
+        auto run = run_from(stored);
+        good = good && run.has_value();
+        if (run) current.runs.push_back(*std::move(run));
+      }
+    }
+    if (!good) {
+      bad = Error{Errc::corrupt, "state store: record " + std::string(key) + " cannot be read"};
+    }
+    return good;
+  });
+  if (!scanned) return scanned.error();
+  if (bad) return *bad;
+  finish();
+  return jobs;
+}
+
+}  // namespace
+
+void put_exec(const proto::ExecRecord& record, StateBatch& batch) {
+  batch.put(exec_key(record.number()) + "/head", record.SerializeAsString());
+}
+
+std::vector<StateBatch> changed_run_pages(std::uint64_t number, const ExecJob& job,
+                                          std::uint64_t since) {
+  std::vector<StateBatch> batches;
+  const std::vector<RunStatus>& runs = job.runs();
+  for (std::size_t begin = 0; begin < runs.size(); begin += kRunsOnPage) {
+    const std::size_t end = std::min(runs.size(), begin + kRunsOnPage);
+    bool changed = false;
+    for (std::size_t i = begin; i < end && !changed; ++i) changed = job.changed_at(i) > since;
+    if (!changed) continue;
+    proto::RunPage page;
+    for (std::size_t i = begin; i < end; ++i) store(runs[i], *page.add_runs());
+    if (batches.empty() || batches.back().changes.size() == kPagesInBatch) batches.emplace_back();
+    batches.back().put(page_key(number, begin / kRunsOnPage), page.SerializeAsString());
+  }
+  return batches;
+}
+
+Result<std::vector<StoredExec>> load_execs(StateStore& store) {
+  return load_below(store, kPrefix);
+}
+
+Result<std::optional<StoredExec>> load_exec(StateStore& store, std::uint64_t number) {
+  auto jobs = load_below(store, exec_key(number) + "/");
+  if (!jobs) return jobs.error();
+  if (jobs->empty()) return std::optional<StoredExec>();
+  return std::optional(std::move(jobs->front()));
+}
+
+void set_memory(const Rollout::Memory& memory, proto::RolloutRecord& record) {
+  record.set_paused(memory.paused);
+  record.set_stopped(memory.stopped);
+  record.set_why(memory.why);
+  record.set_forgiven(static_cast<std::uint32_t>(memory.forgiven));
+  record.set_wave(static_cast<std::uint32_t>(memory.wave));
+  record.set_wave_ended_unix_ms(memory.wave_ended ? unix_millis(*memory.wave_ended) : 0);
+}
+
+Rollout::Memory memory_of(const proto::RolloutRecord& record) {
+  Rollout::Memory memory;
+  memory.paused = record.paused();
+  memory.stopped = record.stopped();
+  memory.why = record.why();
+  memory.forgiven = record.forgiven();
+  memory.wave = record.wave();
+  if (record.wave_ended_unix_ms() != 0) {
+    memory.wave_ended = from_unix_millis(record.wave_ended_unix_ms());
+  }
+  return memory;
+}
+
+Result<ExecRules> exec_rules_of(const proto::RolloutRecord& record) {
+  const auto bad = [](const std::string& option, const std::string& value, const char* how) {
+    return Error{Errc::invalid_argument, option + " " + quoted(value, 60) + ": write " + how};
+  };
+  RolloutTexts texts{record.waves(), record.max_fail(), record.on_max_fail(), record.window(),
+                     std::chrono::milliseconds(record.pause_between_ms())};
+  auto rollout = parse_rollout(texts);
+  if (!rollout) return rollout.error();
+  ExecRules rules;
+  rules.rollout = *std::move(rollout);
+  const std::string& offline = record.offline();
+  if (offline == "skip") {
+    rules.offline = ExecRules::Offline::skip;
+  } else if (offline == "queue") {
+    rules.offline = ExecRules::Offline::queue;
+  } else if (!offline.empty() && offline != "fail") {
+    return bad("--offline", offline, "fail, skip or queue");
+  }
+  const std::string& order = record.order();
+  if (!order.empty() && order != "name" && order != "rack-spread" && order != "random") {
+    return bad("--order", order, "name, rack-spread or random");
+  }
+  const std::uint64_t ttl = record.ttl_seconds() == 0 ? kDefaultTtlSeconds : record.ttl_seconds();
+  if (ttl > kMaxTtlSeconds) {
+    return Error{Errc::invalid_argument, "--ttl: no job waits longer than 30 days for a node"};
+  }
+  rules.ttl = std::chrono::seconds(ttl);
+  return rules;
+}
+
+}  // namespace p2p
