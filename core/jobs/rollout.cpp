@@ -245,7 +245,8 @@ std::vector<std::size_t> Rollout::take_turns(WallTime now) {
     if (rules_.window > 0 && begun_ >= rules_.window) break;
     phases_[next_] = Phase::begun;
     count(Phase::begun, 1);
-    ++in_wave_;
+    // After a restart one of an earlier wave may wait again.
+    if (wave_of(next_) == memory_.wave) ++in_wave_;
     turns.push_back(next_);
     pass_over_ended();
   }

@@ -311,6 +311,12 @@ TEST_CASE("What has begun counts more than what was remembered of it", "[core][r
   Rollout second(rules, {good, begun, waiting}, {});
   CHECK(second.memory().wave == 1);
   CHECK(second.take_turns(WallTime{}).empty());
+  Rollout again(rules, {waiting, begun, waiting}, {});  // the first was not reached
+  CHECK(again.take_turns(WallTime{}) == Turns{0});
+  again.set(0, parked, WallTime{});
+  CHECK(again.take_turns(WallTime{}).empty());
+  again.set(1, good, WallTime{});
+  CHECK(again.take_turns(WallTime{}) == Turns{2});
   const Rollout failed(rules, {bad, waiting, waiting}, {});
   CHECK(failed.stopped());
 }
