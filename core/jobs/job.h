@@ -1,4 +1,5 @@
 // One job and its tasks: when each target is told, what its state is, and which rate it may use.
+// Tasks are in the order of their turns (core/jobs/rollout.h).
 //
 // Pure state machine, like everything in core: facts come in, effects go out, the owner calls
 // take_effects() after every input and on_tick() no later than next_deadline(). Times are wall
@@ -14,6 +15,7 @@
 
 #include "core/base/ids.h"
 #include "core/base/time.h"
+#include "core/jobs/rollout.h"
 #include "core/jobs/task_state.h"
 
 namespace p2p {
@@ -53,8 +55,20 @@ struct TaskReport {
 };
 
 struct JobRules {
-  // A target that cannot be reached for this long expires.
+  // Of a target that is not online when its turn comes.
+  enum class Offline {
+    queue,  // it has `offline_ttl`
+    fail,   // it expires at once
+    skip,   // it is left out
+  };
+
+  // A target whose turn has come and that cannot be reached for this long expires.
   Duration offline_ttl = std::chrono::minutes(10);
+  Offline offline = Offline::queue;
+  RolloutRules rollout;
+  // Until then targets that are not online yet are waited for: after a start of the tracker, agents
+  // are still on their way back. Only where it matters who is online when turns are given.
+  WallTime patient_until{};
   // Cap of the whole job, shared by the tasks that are under way; nothing: none.
   std::optional<std::uint64_t> bytes_per_second;
   // A node that lost its connection goes on with the share that it was told last for this long;
@@ -80,8 +94,14 @@ class Job {
   struct Finished {};
   using Effect = std::variant<Offer, Withdraw, SetRate, Finished>;
 
-  // Tasks may come from a store: a final one stays as it is, any other is offered again.
-  Job(std::vector<TaskStatus> tasks, const JobRules& rules, WallTime now);
+  // Tasks and `memory` may come from a store: a final task stays as it is, any other one whose turn
+  // has come is offered again.
+  Job(std::vector<TaskStatus> tasks, const JobRules& rules, WallTime now,
+      const Rollout::Memory& memory = {});
+
+  // Nobody's turn comes between the two.
+  void hold() { held_ = true; }
+  void begin(WallTime now);
 
   void on_node_online(NodeId node, WallTime now);
   void on_node_offline(NodeId node, WallTime now);
@@ -92,6 +112,9 @@ class Job {
   void on_node_lost(NodeId node, const std::string& why, WallTime now);
   // The job cannot begin or go on: every task that is not final fails for the same reason.
   void on_impossible(const std::string& why, WallTime now);
+  // What has begun goes on. `why` as of Rollout::pause.
+  void pause(std::string why);
+  void resume(WallTime now);
   void on_tick(WallTime now);
 
   std::vector<Effect> take_effects();
@@ -105,6 +128,10 @@ class Job {
   bool is_online(NodeId node) const;
   TaskCounts counts() const;
   bool finished() const { return unfinished_ == 0; }
+  const Rollout& rollout() const { return rollout_; }
+  bool has_rollout() const {
+    return rules_.rollout.limits_anything() || rules_.offline != JobRules::Offline::queue;
+  }
 
  private:
   struct Presence {
@@ -112,6 +139,16 @@ class Job {
     WallTime since{};  // of the last change
   };
 
+  void give_turns();
+  void begin_turn(std::size_t index);
+  void offer(std::size_t index, WallTime now);
+  void leave_out_all();
+  bool is_patient() const;
+  bool is_parked(std::size_t index) const {
+    return rollout_.phase(index) == Rollout::Phase::parked;
+  }
+  void note_input(WallTime now);
+  WallTime waits_since(std::size_t index) const;
   void assume_shares();
   bool holds_share(std::size_t index) const;
   std::uint64_t share() const;
@@ -121,15 +158,20 @@ class Job {
 
   std::vector<TaskStatus> tasks_;
   JobRules rules_;
+  Rollout rollout_;
   std::map<NodeId, std::size_t> index_;
   std::vector<Presence> presence_;
+  std::vector<WallTime> turns_;        // when they came
   std::vector<std::uint64_t> shares_;  // last share told and still held; 0: none
   std::vector<std::size_t> offers_;    // to be made with the next effects, when there is a cap
   std::vector<bool> offered_;          // is in offers_
   bool shares_due_ = false;
   bool small_changes_too_ = false;
   bool changes_wait_ = false;  // some shares are a little wrong until the next tick
-  WallTime now_{};             // of the last input that concerns shares
+  WallTime now_{};             // of the last input
+  bool held_ = false;
+  bool turns_due_ = true;  // somebody's turn may have come
+  bool left_out_ = false;  // a stop has been carried out
   std::vector<bool> changed_;
   std::size_t unfinished_ = 0;
   std::vector<Effect> effects_;

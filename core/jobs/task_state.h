@@ -1,10 +1,11 @@
 // The states of a task: one job on one node.
 //
-//   queued → offered → accepted → running → succeeded | failed | cancelled | expired
+//   queued → offered → accepted → running → succeeded | failed | cancelled | expired | skipped
 //
 // queued: the tracker has not told the node yet · offered: told, no answer yet · accepted: the node
 // has it in its own durable record · running: work is under way · expired: the node was not reached
-// in time. The last four are final.
+// in time · skipped: it was left out, because its job had stopped before or as its operator wanted
+// it for nodes that are offline. The last five are final.
 #pragma once
 
 #include <array>
@@ -16,9 +17,19 @@
 
 namespace p2p {
 
-enum class TaskState { queued, offered, accepted, running, succeeded, failed, cancelled, expired };
+enum class TaskState {
+  queued,
+  offered,
+  accepted,
+  running,
+  succeeded,
+  failed,
+  cancelled,
+  expired,
+  skipped,
+};
 
-inline constexpr std::size_t kTaskStates = 8;
+inline constexpr std::size_t kTaskStates = 9;
 inline constexpr std::array<std::pair<TaskState, std::string_view>, kTaskStates> kTaskStateNames{{
     {TaskState::queued, "queued"},
     {TaskState::offered, "offered"},
@@ -28,6 +39,7 @@ inline constexpr std::array<std::pair<TaskState, std::string_view>, kTaskStates>
     {TaskState::failed, "failed"},
     {TaskState::cancelled, "cancelled"},
     {TaskState::expired, "expired"},
+    {TaskState::skipped, "skipped"},
 }};
 
 constexpr std::string_view to_string(TaskState state) {

@@ -10,9 +10,9 @@ namespace {
 
 using enum TaskState;
 
-const std::vector<TaskState> kAll{queued,    offered, accepted,  running,
-                                  succeeded, failed,  cancelled, expired};
-const std::vector<TaskState> kFinal{succeeded, failed, cancelled, expired};
+const std::vector<TaskState> kAll{queued, offered,   accepted, running, succeeded,
+                                  failed, cancelled, expired,  skipped};
+const std::vector<TaskState> kFinal{succeeded, failed, cancelled, expired, skipped};
 
 TaskCounts counts_of(const std::vector<TaskState>& tasks) {
   TaskCounts counts;
@@ -31,7 +31,7 @@ TEST_CASE("Every task state has a name that leads back to it", "[core][jobs]") {
   CHECK_FALSE(task_state_from("").has_value());
 }
 
-TEST_CASE("succeeded, failed, cancelled and expired are final", "[core][jobs]") {
+TEST_CASE("succeeded, failed, cancelled, expired and skipped are final", "[core][jobs]") {
   for (const TaskState state : kFinal) CHECK(is_final(state));
   for (const TaskState state : {queued, offered, accepted, running}) CHECK_FALSE(is_final(state));
 }
@@ -75,6 +75,8 @@ TEST_CASE("A job's exit code says the worst that happened to a target", "[core][
   CHECK(exit_code({succeeded, expired}) == 3);
   CHECK(exit_code({succeeded, queued}) == 3);
   CHECK(exit_code({succeeded, cancelled}) == 5);
+  CHECK(exit_code({succeeded, skipped}) == 0);  // as its operator wanted it
+  CHECK(exit_code_of(counts_of({failed, skipped}), false, true, false) == 5);
 }
 
 TEST_CASE("Of several exit codes of a job the first of 5, 2, 4, 3 counts", "[core][jobs]") {
