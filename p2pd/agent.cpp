@@ -43,7 +43,7 @@ PeerMeshSettings mesh_settings(const AgentSettings& settings) {
 }  // namespace
 
 Result<std::unique_ptr<Agent>> Agent::open(const AgentSettings& settings,
-                                           std::unique_ptr<Privileged> privileged) {
+                                           std::unique_ptr<Privileged> privileged, Fd launcher) {
   auto node = load_node_file(settings.data);
   if (!node) return node.error();
   const auto id = NodeId::parse(node->node_id);
@@ -68,12 +68,13 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentSettings& settings,
                 std::move(*contents),    std::move(*hints),
                 std::move(*stored),      std::move(*holdings),
                 store->search_roots};
-  std::unique_ptr<Agent> agent(new Agent(settings, std::move(loaded)));
+  std::unique_ptr<Agent> agent(new Agent(settings, std::move(loaded), std::move(launcher)));
+  if (const Status found = agent->runs_->recover(); !found) return found.error();
   if (const Status started = agent->start(); !started) return started.error();
   return agent;
 }
 
-Agent::Agent(const AgentSettings& settings, Loaded loaded)
+Agent::Agent(const AgentSettings& settings, Loaded loaded, Fd launcher)
     : settings_(settings),
       node_(std::move(loaded.node)),
       id_(loaded.id),
@@ -105,6 +106,10 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded)
     update.set_state(std::string(to_string(TaskState::accepted)));
     send_task(update);
   });
+  RunsSettings runs{settings.runs_folder(), settings.exec, settings.exec_account};
+  Runs::Owner& runs_owner = *this;
+  runs_ =
+      std::make_unique<Runs>(control_, *store_, std::move(launcher), std::move(runs), runs_owner);
   sort_holdings(std::move(loaded.holdings));
   for (const StoredHint& hint : loaded.stored_hints) {
     uploads_.share({hint.id, /*body=*/true}, hint.source, nullptr);
@@ -152,6 +157,7 @@ void Agent::find_orphans(bool search_roots) {
 Agent::~Agent() {
   link_.reset();
   publishing_.clear();
+  runs_.reset();
   // Data threads first: they post to the disk pool; then the pool, whose jobs use everything else.
   mesh_.stop();
   disk_.stop();
@@ -215,6 +221,12 @@ Status Agent::run() {
   return ended_;
 }
 
+// Nothing can be started any more; what runs goes on, and is found again after the restart.
+void Agent::on_launcher_lost(const Error& why) {
+  ended_ = why;
+  control_.stop();
+}
+
 void Agent::write_ready_file() {
   proto::Ready ready;
   ready.set_listen(HostPort{settings_.listen.host, port_}.str());
@@ -228,6 +240,7 @@ void Agent::write_ready_file() {
 void Agent::tick() {
   const Time now = monotonic_now();
   transfers_->on_tick(now);
+  runs_->on_tick(now);
   report_uploads();
   if (std::exchange(tell_deny_version_, false)) {
     for (const NodeId peer : mesh_.peers_up()) mesh_.send_deny_version(peer, removed_.version());

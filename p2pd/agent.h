@@ -25,6 +25,7 @@
 #include "p2pd/publisher.h"
 #include "p2pd/removed_nodes.h"
 #include "p2pd/renewal.h"
+#include "p2pd/runs.h"
 #include "p2pd/tracker_link.h"
 #include "p2pd/transfers.h"
 #include "p2pd/uploads.h"
@@ -38,6 +39,10 @@ struct AgentSettings {
   unsigned data_threads = 0;       // 0: one for each processor, at most four
   bool writes_ready_file = false;  // once the tracker has welcomed us
 
+  ExecPolicy exec = ExecPolicy::off;
+  std::string exec_account;  // of runs that name none
+
+  std::string runs_folder() const { return data + "/runs"; }
   std::string deny_list_file() const { return data + "/deny-list"; }
 };
 
@@ -46,13 +51,15 @@ struct AgentSettings {
 class Agent final : private TrackerLink::Owner,
                     private PeerMesh::Owner,
                     private Uploads::Owner,
-                    private Transfers::Owner {
+                    private Transfers::Owner,
+                    private Runs::Owner {
  public:
+  // `launcher`: this side of its channel; none where runs are not allowed.
   static Result<std::unique_ptr<Agent>> open(const AgentSettings& settings,
-                                             std::unique_ptr<Privileged> privileged);
+                                             std::unique_ptr<Privileged> privileged, Fd launcher);
   ~Agent();
 
-  // Until SIGINT or SIGTERM, or until `privileged` is lost, which is an error.
+  // Until SIGINT or SIGTERM, or until `privileged` or the launcher is lost, which is an error.
   Status run();
 
  private:
@@ -75,7 +82,7 @@ class Agent final : private TrackerLink::Owner,
     std::uint64_t total = 0;
   };
 
-  Agent(const AgentSettings& settings, Loaded loaded);
+  Agent(const AgentSettings& settings, Loaded loaded, Fd launcher);
   Status start();
   Status make_contexts();
   void write_ready_file();
@@ -134,6 +141,8 @@ class Agent final : private TrackerLink::Owner,
   void on_held(const proto::HoldingRecord& record) override;
   void on_hint_made(const MadeHint& made) override;
 
+  void on_launcher_lost(const Error& why) override;
+
   AgentSettings settings_;
   NodeFile node_;
   NodeId id_;
@@ -167,6 +176,7 @@ class Agent final : private TrackerLink::Owner,
   std::map<std::uint64_t, Publishing> publishing_;  // by job
   std::unique_ptr<Transfers> transfers_;
   std::unique_ptr<Orphans> orphans_;
+  std::unique_ptr<Runs> runs_;
   std::map<ContentId, std::uint64_t> uploads_reported_;
   Time last_report_{};
   Renewal renewal_;

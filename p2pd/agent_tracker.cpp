@@ -47,11 +47,13 @@ void Agent::on_tracker_up() {
         static_cast<std::uint64_t>(unix_seconds(validity->not_after)));
   }
   hello.set_deny_version(removed_.version());
+  hello.set_exec(std::string(to_string(runs_->policy())));
   link_->send(message);
 }
 
 void Agent::on_tracker_down(const Error&) {
   renewal_.forget_request();
+  runs_->on_tracker_down();
 }
 
 void Agent::on_tracker_message(const proto::TrackerMessage& message) {
@@ -66,6 +68,7 @@ void Agent::on_tracker_message(const proto::TrackerMessage& message) {
       uploads_reported_.clear();
       announce_holdings();
       orphans_->ask_all();
+      runs_->on_welcome();
       if (std::exchange(settings_.writes_ready_file, false)) write_ready_file();
       break;
     }
@@ -110,10 +113,20 @@ void Agent::on_tracker_message(const proto::TrackerMessage& message) {
       log_error("tracker", "refused by the tracker", {{"why", message.refusal().detail()}});
       break;
     case Kind::kRun:
+      runs_->take(message.run());
+      break;
     case Kind::kCancelRun:
+      runs_->cancel(message.cancel_run());
+      break;
     case Kind::kRunKnown:
+      runs_->take_known(message.run_known());
+      break;
     case Kind::kOutputTaken:
+      runs_->take_output_taken(message.output_taken());
+      break;
     case Kind::kBlob:
+      runs_->take_blob(message.blob());
+      break;
     case Kind::kFigures:
     case Kind::kJoined:
     case Kind::KIND_NOT_SET:

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "io/disk/fd.h"
@@ -20,6 +21,9 @@ namespace {
 constexpr int kMaxDepth = 16;
 // p2pd join writes it last. Whatever lacks it is somebody's folder, and --data was a slip.
 constexpr const char* kProof = "node.json";
+
+// The launcher's, which stays root (io/run/launcher.h).
+constexpr std::string_view kRunsFolder = "runs";
 
 struct CloseFolder {
   void operator()(DIR* folder) const { ::closedir(folder); }
@@ -66,7 +70,7 @@ Status give_content(Fd folder, const Account& account, const std::string& path, 
     if (entry == nullptr && errno != 0) return error_from_errno(errno, "list folder " + path);
     if (entry == nullptr) return {};
     const std::string name = entry->d_name;
-    if (name == "." || name == "..") continue;
+    if (name == "." || name == ".." || (depth == 0 && name == kRunsFolder)) continue;
     if (Status given = give_entry(held, name, account, path + "/" + name, depth); !given) {
       return given;
     }

@@ -12,11 +12,14 @@
 #include "io/disk/file_io.h"
 #include "io/log/log.h"
 #include "io/privileged/local_privileged.h"
+#include "io/run/run_account.h"
 #include "io/run/shim.h"
 #include "io/wire/hello.h"
 #include "p2pd/agent.h"
+#include "p2pd/child_process.h"
 #include "p2pd/helper_process.h"
 #include "p2pd/join.h"
+#include "p2pd/launcher_process.h"
 #include "p2pd/privileges.h"
 
 namespace {
@@ -36,6 +39,7 @@ struct JoinOptions {
 struct RunOptions {
   p2p::AgentSettings settings;
   p2p::HelperSettings files;  // what its helper, or this process, may touch
+  p2p::LauncherProcessSettings launcher;
   std::string listen = p2p::AgentSettings{}.listen.str();
   std::string user;
   std::string config;
@@ -44,6 +48,8 @@ struct RunOptions {
   CLI::Option* share_option = nullptr;
   CLI::Option* advertise_option = nullptr;
   CLI::Option* user_option = nullptr;
+  CLI::Option* exec_option = nullptr;
+  CLI::Option* exec_account_option = nullptr;
   CLI::Option* level_option = nullptr;
 };
 
@@ -76,8 +82,18 @@ void add_run(CLI::App& app, RunOptions& options) {
       "when started as root: the account that faces the network, while a helper process opens "
       "files (default: p2pd, or daemon where there is no p2pd; root: one process, not "
       "recommended)");
+  options.exec_option =
+      app.add_option(
+             "--exec", options.launcher.policy,
+             "what may be run here: off, scripts-only (scripts of the cluster's library) or "
+             "any; nothing that comes over the network changes it")
+          ->capture_default_str();
+  options.exec_account_option = app.add_option(
+      "--exec-account", options.settings.exec_account,
+      "account of runs that name none (default: nobody, or the own one when not started as root)");
   app.add_option("--config", options.config,
-                 "YAML file with listen, root, share, advertise, user, log_level");
+                 "YAML file with listen, root, share, advertise, user, exec, exec_account, "
+                 "log_level");
   options.level_option =
       app.add_option("--log-level", options.files.log_level, "error, warn, info or debug")
           ->capture_default_str();
@@ -130,27 +146,36 @@ void warn_of_read_only(const std::vector<std::string>& roots) {
 
 // Until it is told to end. Then, or when it cannot begin, its parts are gone.
 p2p::Status run_agent(const p2p::AgentSettings& settings,
-                      std::unique_ptr<p2p::Privileged> privileged) {
-  auto agent = p2p::Agent::open(settings, std::move(privileged));
+                      std::unique_ptr<p2p::Privileged> privileged, p2p::Fd launcher) {
+  auto agent = p2p::Agent::open(settings, std::move(privileged), std::move(launcher));
   if (!agent) return agent.error();
   p2p::Status ended = (*agent)->run();
   if (!ended) p2p::log_error("agent", "stopping", {{"why", ended.error().detail}});
   return ended;
 }
 
-// As root in two processes, otherwise in one.
+// Only says it if not.
+void await(const char* what, pid_t process) {
+  const p2p::Status ended = p2p::await_child(process);
+  if (!ended)
+    p2p::log_error("agent", std::string("its ") + what + " failed",
+                   {{"how", ended.error().detail}});
+}
+
+// As root with a helper for files beside it; where runs are allowed, with a launcher of them.
 int start(RunOptions& options) {
   auto account = p2p::choose_account(options.user);
   if (!account) return fail(account.error());
   warn_of_read_only(options.files.roots);
   p2p::AgentSettings& settings = options.settings;
   settings.writes_ready_file = !options.files.ready_file.empty();
-  p2p::Separated parts{.privileged = nullptr, .helper = -1, .data = settings.data};
-  std::string data = settings.data;
+  p2p::Separated parts{.privileged = nullptr, .helper = -1, .launcher = {}, .data = settings.data};
+  const std::string data = absolute(settings.data);
+  options.launcher.runs = data + "/runs";
+  options.launcher.log_level = options.files.log_level;
   if (*account) {
-    data = absolute(settings.data);
     if (settings.writes_ready_file) options.files.ready_file = absolute(options.files.ready_file);
-    auto separated = p2p::separate(data, options.files, **account);
+    auto separated = p2p::separate(data, options.files, options.launcher, **account);
     if (!separated) return fail(separated.error());
     parts = std::move(*separated);
     settings.data = parts.data;
@@ -159,16 +184,22 @@ int start(RunOptions& options) {
                                               options.files.ready_file);
     if (!local) return fail(local.error());
     parts.privileged = std::move(*local);
+    // Where there is no node, the agent has the words for it.
+    if (std::filesystem::exists(data + "/node.json")) {
+      auto launcher = p2p::start_launcher(options.launcher, std::nullopt);
+      if (!launcher) return fail(launcher.error());
+      parts.launcher = std::move(*launcher);
+    }
   }
-  p2p::Status ended = run_agent(settings, std::move(parts.privileged));
+  p2p::Fd channel;
+  if (parts.launcher) channel = std::move(parts.launcher->channel);
+  p2p::Status ended = run_agent(settings, std::move(parts.privileged), std::move(channel));
   // Where the folder has no other name for the account, texts about it begin with "./".
   if (!ended && settings.data == "." && ended.error().detail.find("./") != std::string::npos) {
     ended = ended.error().within("data folder " + data);
   }
-  if (parts.helper > 0) {
-    const p2p::Status helper = p2p::await_helper(parts.helper);
-    if (!helper) p2p::log_error("agent", "its helper failed", {{"how", helper.error().detail}});
-  }
+  if (parts.helper > 0) await("helper", parts.helper);
+  if (parts.launcher) await("launcher", parts.launcher->process);
   return ended ? 0 : fail(ended.error());
 }
 
@@ -179,6 +210,8 @@ int do_run(RunOptions& options) {
                                                     {"share", p2p::ConfigKind::list},
                                                     {"advertise"},
                                                     {"user"},
+                                                    {"exec"},
+                                                    {"exec_account"},
                                                     {"log_level"}});
     if (!values) return fail(values.error());
     p2p::take_text(*values, "listen", options.listen_option->count() > 0, options.listen);
@@ -187,6 +220,9 @@ int do_run(RunOptions& options) {
     p2p::take_text(*values, "advertise", options.advertise_option->count() > 0,
                    options.settings.advertise);
     p2p::take_text(*values, "user", options.user_option->count() > 0, options.user);
+    p2p::take_text(*values, "exec", options.exec_option->count() > 0, options.launcher.policy);
+    p2p::take_text(*values, "exec_account", options.exec_account_option->count() > 0,
+                   options.settings.exec_account);
     p2p::take_text(*values, "log_level", options.level_option->count() > 0,
                    options.files.log_level);
   }
@@ -198,6 +234,13 @@ int do_run(RunOptions& options) {
   if (!options.settings.advertise.empty()) {
     auto advertise = p2p::parse_host_port(options.settings.advertise);
     if (!advertise) return fail(advertise.error().within("--advertise"));
+  }
+  const auto policy = p2p::parse_exec_policy(options.launcher.policy);
+  if (!policy) return fail(policy.error());
+  options.settings.exec = *policy;
+  if (!options.settings.exec_account.empty()) {
+    const auto found = p2p::find_run_account(options.settings.exec_account);
+    if (!found) return fail(found.error().within("--exec-account"));
   }
   for (const auto* folders : {&options.files.roots, &options.files.shares}) {
     for (const std::string& folder : *folders) {
@@ -227,6 +270,20 @@ int do_helper(const p2p::HelperSettings& settings) {
   return 1;
 }
 
+void add_launcher(CLI::App& app, p2p::LauncherProcessSettings& settings) {
+  app.add_option("--channel", settings.channel)->required();
+  app.add_option("--runs", settings.runs)->required();
+  app.add_option("--exec", settings.policy)->required();
+  app.add_option("--log-level", settings.log_level);
+}
+
+int do_launcher(const p2p::LauncherProcessSettings& settings) {
+  const p2p::Status ended = p2p::run_launcher_process(settings);
+  if (ended) return 0;
+  p2p::log_error("launcher", "ended", {{"why", ended.error().detail}});
+  return 1;
+}
+
 // Its own log is /dev/null: what there is to say stands in the result of the run.
 int do_shim() {
   const p2p::Status ended = p2p::run_shim();
@@ -253,6 +310,9 @@ int main(int argc, char** argv) {
   // For p2pd run alone, so --help does not show it.
   auto* helper_command = app.add_subcommand("helper")->group("");
   add_helper(*helper_command, helper);
+  p2p::LauncherProcessSettings launcher;
+  auto* launcher_command = app.add_subcommand("launcher")->group("");
+  add_launcher(*launcher_command, launcher);
   // For the launcher of runs alone.
   auto* shim_command = app.add_subcommand("shim")->group("");
   try {
@@ -261,6 +321,7 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 1;
   }
   if (helper_command->parsed()) return do_helper(helper);
+  if (launcher_command->parsed()) return do_launcher(launcher);
   if (shim_command->parsed()) return do_shim();
   return join_command->parsed() ? do_join(join) : do_run(run);
 }

@@ -70,18 +70,19 @@ Result<std::vector<RunLedger::Known>> RunLedger::load_all() const {
   return all;
 }
 
-Status RunLedger::save(Known& known) const {
+Status RunLedger::save(Known& known, StateStore::Durability durability) const {
   const RunId id = *RunId::from_raw(known.record.id());
   known.record.set_checksum(checksum_of(known.record));
   StateBatch batch;
   batch.put(key_of(id), known.record.SerializeAsString(), known.version);
-  Status saved = store_.apply(batch, StateStore::Durability::synced);
+  Status saved = store_.apply(batch, durability);
   if (saved) ++known.version;
   return saved;
 }
 
 Result<RunLedger::Answer> RunLedger::take(const RunOffer& offer, const proto::RunOrder& order,
-                                          std::uint64_t job, WallTime now) const {
+                                          std::uint64_t job, WallTime now,
+                                          const std::string& account) const {
   if (Status checked = check_run_order(order); !checked) return checked.error();
   if (order.id() != offer.id.raw()) {
     return Error{Errc::invalid_argument, "run " + offer.id.hex() + ": its order is of another run"};
@@ -95,7 +96,9 @@ Result<RunLedger::Answer> RunLedger::take(const RunOffer& offer, const proto::Ru
     if (*found) recorded = state_of((*found)->record);
     Answer answer{.answer = answer_offer(offer, recorded, now), .record = {}};
     if (answer.answer == OfferAnswer::say_recorded) {
-      if ((*found)->record.order_sha256() != digest) {
+      // Of one that was refused no order is on record.
+      const std::string& recorded_digest = (*found)->record.order_sha256();
+      if (!recorded_digest.empty() && recorded_digest != digest) {
         return Error{Errc::invalid_argument,
                      "run " + offer.id.hex() + " stands for another order here"};
       }
@@ -105,7 +108,8 @@ Result<RunLedger::Answer> RunLedger::take(const RunOffer& offer, const proto::Ru
     Known known;
     known.record.set_id(offer.id.raw());
     known.record.set_job(job);
-    known.record.set_account(order.account());
+    known.record.set_account(order.account().empty() ? account : order.account());
+    known.record.set_keep_bytes(order.keep_bytes());
     known.record.set_order_sha256(digest);
     known.record.set_accepted_unix_ms(unix_millis(now));
     if (answer.answer == OfferAnswer::say_too_old) {
@@ -166,6 +170,23 @@ Result<proto::RunRecord> RunLedger::reject(const RunId& id, const Error& why) co
   return known.record;
 }
 
+Result<proto::RunRecord> RunLedger::refuse(const RunId& id, std::uint64_t job, RunState end,
+                                           std::string_view why, WallTime now) const {
+  P2P_CHECK(end == RunState::rejected || end == RunState::cancelled);
+  auto found = load(id);
+  if (!found) return found.error();
+  if (*found) return (*found)->record;
+  Known known;
+  known.record.set_id(id.raw());
+  known.record.set_job(job);
+  known.record.set_accepted_unix_ms(unix_millis(now));
+  set_state(known.record, end, why);
+  // There is no end to old ids, which are not begun in any case.
+  if (now - id.made() > kRunTooOld) return known.record;
+  if (Status saved = save(known); !saved) return saved.error();
+  return known.record;
+}
+
 Status RunLedger::set_reported(const RunId& id) const {
   auto found = load(id);
   if (!found) return found.error();
@@ -173,7 +194,7 @@ Status RunLedger::set_reported(const RunId& id) const {
   Known& known = **found;
   if (known.record.reported() || !is_final(state_of(known.record))) return {};
   known.record.set_reported(true);
-  return save(known);
+  return save(known, StateStore::Durability::unsynced);
 }
 
 Result<std::vector<proto::RunRecord>> RunLedger::recover(const RunFolders& folders) const {
@@ -188,7 +209,10 @@ Result<std::vector<proto::RunRecord>> RunLedger::recover(const RunFolders& folde
       continue;
     }
     const auto sight = folders.look(id);
-    if (!sight) return sight.error();
+    if (!sight) {  // what cannot be looked at is not lost
+      news.push_back(known.record);
+      continue;
+    }
     auto record = update(id, *sight);
     if (!record) return record.error();
     news.push_back(std::move(*record));

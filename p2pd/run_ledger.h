@@ -7,6 +7,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/result.h"
@@ -33,15 +34,21 @@ class RunLedger {
   // Decides about an offer and writes what follows from it. When the answer is `begin`, the caller
   // says accepted and starts the run; nobody else is told so for the same id. invalid_argument: the
   // id stands for another order. Other errors: nothing is known to be written, start nothing.
+  // `order` is as it was offered; `account` the one that it will have, if it names none.
   Result<Answer> take(const RunOffer& offer, const proto::RunOrder& order, std::uint64_t job,
-                      WallTime now) const;
+                      WallTime now, const std::string& account = {}) const;
+  // A run that the ledger does not know ends here without having begun: rejected or cancelled, so
+  // that a later offer of it starts nothing. Returns what is on record from now on, which is
+  // another state of a run that was known.
+  Result<proto::RunRecord> refuse(const RunId& id, std::uint64_t job, RunState end,
+                                  std::string_view why, WallTime now) const;
 
   // What the ledger says, after it was brought up to what is found of the run; final states are
   // synced. not_found: it does not know the run.
   Result<proto::RunRecord> update(const RunId& id, const RunSight& sight) const;
   // The run could not be started, with the reason: nothing ran. For runs that were just taken.
   Result<proto::RunRecord> reject(const RunId& id, const Error& why) const;
-  // The tracker knows the final state.
+  // The tracker knows the final state. Not synced: were it lost, it would be said once more.
   Status set_reported(const RunId& id) const;
 
   // After a restart: brings every run that has not ended up to what is found of it, so that one
@@ -60,7 +67,8 @@ class RunLedger {
   };
   Result<std::optional<Known>> load(const RunId& id) const;
   Result<std::vector<Known>> load_all() const;
-  Status save(Known& known) const;
+  Status save(Known& known,
+              StateStore::Durability durability = StateStore::Durability::synced) const;
 
   StateStore& store_;
 };

@@ -20,6 +20,10 @@ Status LauncherClient::remove(const RunId& id) {
   return ask(proto::LauncherRequest::REMOVE, id, -1);
 }
 
+bool LauncherClient::is_gone() const {
+  return is_helper_channel_closed(socket_.get());
+}
+
 Status LauncherClient::ask(proto::LauncherRequest::Kind kind, const RunId& id, int file) {
   const std::lock_guard lock(mutex_);
   proto::LauncherRequest request;

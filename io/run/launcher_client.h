@@ -24,6 +24,8 @@ class LauncherClient {
   Status start(const proto::RunOrder& order);
   // Tells its shim to end it. not_found: it does not run.
   Status cancel(const RunId& id);
+  // Never blocks.
+  bool is_gone() const;
   // Removes the folder of a run that has ended. No error when there is none.
   Status remove(const RunId& id);
 
