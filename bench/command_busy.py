@@ -7,8 +7,8 @@ before, both are measured without a load.
 """
 
 import pathlib
-import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +23,7 @@ from update_lab import Agents
 CONGESTION_CONTROL = "cubic"
 MOST_OVER_PING = 0.05  # seconds: p99 of exec over p99 of ping
 WARM_UP = 2            # seconds of load before anything is measured
+ECHOES = pathlib.Path(__file__).resolve().parent / "echoes.py"
 PUSH_SECONDS = 90      # what the pushed file takes at the full rate
 
 
@@ -30,16 +31,16 @@ class Ping:
     """Echoes every 50 ms, until it is asked for their round trips."""
 
     def __init__(self, host, address):
-        self.process = host.popen("ping", "-n", "-i", "0.05", "-W", "5", address,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.process = host.popen(sys.executable, "-B", ECHOES, address, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True)
 
     def stop(self):
         """The seconds of each."""
-        self.process.send_signal(2)
-        out, _ = self.process.communicate(timeout=20)
-        times = [float(text) / 1000 for text in re.findall(r"time=([\d.]+) ms", out)]
+        self.process.send_signal(signal.SIGINT)
+        out, err = self.process.communicate(timeout=20)
+        times = [float(line) / 1000 for line in out.split()]
         if not times:
-            raise RuntimeError(f"ping: {out[-500:]}")
+            raise RuntimeError(f"echoes: {err[-500:]}")
         return times
 
 
