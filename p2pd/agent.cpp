@@ -110,6 +110,9 @@ Agent::Agent(const AgentSettings& settings, Loaded loaded, Fd launcher)
   Runs::Owner& runs_owner = *this;
   runs_ =
       std::make_unique<Runs>(control_, *store_, std::move(launcher), std::move(runs), runs_owner);
+  news_ = std::make_unique<NodeNews>(
+      control_, disk_, [this](const proto::AgentMessage& message) { link_->send(message); },
+      [this] { return runs_->running(); });
   sort_holdings(std::move(loaded.holdings));
   for (const StoredHint& hint : loaded.stored_hints) {
     uploads_.share({hint.id, /*body=*/true}, hint.source, nullptr);
@@ -157,6 +160,7 @@ void Agent::find_orphans(bool search_roots) {
 Agent::~Agent() {
   link_.reset();
   publishing_.clear();
+  news_.reset();
   runs_.reset();
   // Data threads first: they post to the disk pool; then the pool, whose jobs use everything else.
   mesh_.stop();
@@ -241,6 +245,7 @@ void Agent::tick() {
   const Time now = monotonic_now();
   transfers_->on_tick(now);
   runs_->on_tick(now);
+  news_->on_tick(now);
   report_uploads();
   if (std::exchange(tell_deny_version_, false)) {
     for (const NodeId peer : mesh_.peers_up()) mesh_.send_deny_version(peer, removed_.version());

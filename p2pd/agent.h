@@ -19,6 +19,7 @@
 #include "p2pd/content_store.h"
 #include "p2pd/hint_store.h"
 #include "p2pd/join.h"
+#include "p2pd/node_news.h"
 #include "p2pd/orphans.h"
 #include "p2pd/part_records.h"
 #include "p2pd/peer_mesh.h"
@@ -177,6 +178,7 @@ class Agent final : private TrackerLink::Owner,
   std::unique_ptr<Transfers> transfers_;
   std::unique_ptr<Orphans> orphans_;
   std::unique_ptr<Runs> runs_;
+  std::unique_ptr<NodeNews> news_;
   std::map<ContentId, std::uint64_t> uploads_reported_;
   Time last_report_{};
   Renewal renewal_;

@@ -69,6 +69,7 @@ void Agent::on_tracker_message(const proto::TrackerMessage& message) {
       announce_holdings();
       orphans_->ask_all();
       runs_->on_welcome();
+      news_->on_welcome();
       if (std::exchange(settings_.writes_ready_file, false)) write_ready_file();
       break;
     }
@@ -128,6 +129,8 @@ void Agent::on_tracker_message(const proto::TrackerMessage& message) {
       runs_->take_blob(message.blob());
       break;
     case Kind::kFigures:
+      news_->take_figures_wanted();
+      break;
     case Kind::kJoined:
     case Kind::KIND_NOT_SET:
       break;
