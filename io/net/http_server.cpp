@@ -202,6 +202,13 @@ std::size_t HttpServer::connections() const {
   return impl_->sessions.size();
 }
 
+void HttpServer::cut_off(const std::string& identity) {
+  for (const auto& weak : impl_->sessions) {
+    const auto session = weak.lock();
+    if (session && session->answers(identity)) session->close();
+  }
+}
+
 void HttpServer::stop() {
   impl_->stop();
 }

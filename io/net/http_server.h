@@ -85,6 +85,9 @@ class HttpServer {
   // For connections from now on, after a certificate was renewed.
   void set_context(SSL_CTX* context);
   std::size_t connections() const;
+  // Ends the connections on which something is being answered to this identity: streams, above all.
+  // Not from the handler of such a request.
+  void cut_off(const std::string& identity);
   // Closes everything and calls on_closed of all open exchanges before it returns; none of the
   // callbacks is called after that.
   void stop();

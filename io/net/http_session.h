@@ -27,6 +27,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   static boost::asio::awaitable<void> run(std::shared_ptr<HttpSession> self);
   // Ends run() soon, and tells the handler of an open exchange now.
   void close();
+  // Whether a request of this identity is being answered.
+  bool answers(const std::string& identity) const { return exchange_ && identity_ == identity; }
 
  private:
   using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
