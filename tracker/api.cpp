@@ -29,7 +29,7 @@ constexpr std::uint32_t kMaxTokenUses = 100'000;
 
 Api::Api(Registry& registry, Catalogue& catalogue, Enrolment& enrolment, Removal& removal,
          Journal& journal, DiskPool& disk, boost::asio::io_context& loop, JobBoard& board,
-         const Users& users, Audit& audit)
+         const Users& users, Audit& audit, FiguresDesk& figures)
     : registry_(registry),
       catalogue_(catalogue),
       enrolment_(enrolment),
@@ -40,6 +40,7 @@ Api::Api(Registry& registry, Catalogue& catalogue, Enrolment& enrolment, Removal
       board_(board),
       users_(users),
       audit_(audit),
+      figures_(figures),
       router_([this](const std::string& identity) { return find_caller(identity); },
               [this](const ApiCall& call, const Status& allowed, Router::Then then) {
                 note(call, allowed, std::move(then));

@@ -16,6 +16,7 @@
 #include "tracker/audit.h"
 #include "tracker/catalogue.h"
 #include "tracker/enrolment.h"
+#include "tracker/figures_desk.h"
 #include "tracker/job_board.h"
 #include "tracker/registry.h"
 #include "tracker/removal.h"
@@ -28,7 +29,7 @@ class Api {
  public:
   Api(Registry& registry, Catalogue& catalogue, Enrolment& enrolment, Removal& removal,
       Journal& journal, DiskPool& disk, boost::asio::io_context& loop, JobBoard& board,
-      const Users& users, Audit& audit);
+      const Users& users, Audit& audit, FiguresDesk& figures);
 
   // The id of the client; denied unless it is an administrator or a user of this cluster.
   Result<std::string> authenticate(const SSL* ssl);
@@ -85,6 +86,7 @@ class Api {
   JobBoard& board_;
   const Users& users_;
   Audit& audit_;
+  FiguresDesk& figures_;
   // Names by ids, of those who have connected; a certificate has both.
   std::map<std::string, std::string> administrators_;
   Router router_;

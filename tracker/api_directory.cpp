@@ -13,6 +13,36 @@
 namespace p2p {
 namespace {
 
+proto::Group group_view(const proto::GroupRecord& record) {
+  proto::Group view;
+  view.set_name(record.name());
+  view.set_expression(record.expression());
+  view.set_changed_at(rfc3339(from_unix_seconds(record.changed_unix())));
+  view.set_changed_by(record.changed_by());
+  return view;
+}
+
+// With its members now, or why there are none.
+proto::Group group_with_members(const proto::GroupRecord& record, const Registry& registry) {
+  proto::Group view = group_view(record);
+  const auto nodes = registry.resolve(record.expression());
+  if (nodes) {
+    *view.mutable_nodes() = target_view(*nodes, registry).nodes();
+  } else {
+    view.set_problem(nodes.error().detail);
+  }
+  return view;
+}
+
+// Answers itself when path and body name different things.
+bool same_name(const ApiCall& call, const std::string& in_body) {
+  const std::string& name = call.parts[2];
+  if (in_body.empty() || in_body == name) return true;
+  reply(call.exchange, Error{Errc::invalid_argument, "the path names " + quoted(name, 80) +
+                                                         ", the body " + quoted(in_body, 80)});
+  return false;
+}
+
 proto::Account account_view(const proto::AccountRecord& record) {
   proto::Account view;
   view.set_name(record.name());
@@ -78,6 +108,10 @@ void DirectoryApi::add_routes(Router& router) {
                [this, handler](const ApiCall& call) { (this->*handler)(call); });
   };
   add("GET", {"v1", "targets"}, Who::users, &DirectoryApi::select_targets);
+  add("GET", {"v1", "groups"}, Who::users, &DirectoryApi::list_groups);
+  add("GET", {"v1", "groups", "*"}, Who::users, &DirectoryApi::show_group);
+  add("PUT", {"v1", "groups", "*"}, Who::administrators, &DirectoryApi::set_group);
+  add("DELETE", {"v1", "groups", "*"}, Who::administrators, &DirectoryApi::remove_group);
   add("GET", {"v1", "accounts"}, Who::users, &DirectoryApi::list_accounts);
   add("PUT", {"v1", "accounts", "*"}, Who::administrators, &DirectoryApi::set_account);
   add("DELETE", {"v1", "accounts", "*"}, Who::administrators, &DirectoryApi::remove_account);
@@ -97,6 +131,42 @@ void DirectoryApi::select_targets(const ApiCall& call) const {
   reply(call.exchange, target_view(*nodes, rooms_.registry));
 }
 
+void DirectoryApi::list_groups(const ApiCall& call) const {
+  proto::GroupList list;
+  for (const auto* group : rooms_.registry.groups().list()) *list.add_groups() = group_view(*group);
+  reply(call.exchange, list);
+}
+
+void DirectoryApi::show_group(const ApiCall& call) const {
+  const auto* group = rooms_.registry.groups().find(call.parts[2]);
+  if (group == nullptr) return reply(call.exchange, Groups::unknown(call.parts[2]));
+  reply(call.exchange, group_with_members(*group, rooms_.registry));
+}
+
+void DirectoryApi::set_group(const ApiCall& call) {
+  proto::Group request;
+  if (!read_body(call.exchange, request)) return;
+  if (!same_name(call, request.name())) return;
+  proto::GroupRecord record;
+  record.set_name(call.parts[2]);
+  record.set_expression(request.expression());
+  record.set_changed_unix(unix_seconds(wall_now()));
+  record.set_changed_by(call.caller.name);
+  StateBatch batch;
+  if (const Status set = rooms_.registry.groups().set(record, batch); !set) {
+    return reply(call.exchange, set.error());
+  }
+  commit_and_reply(rooms_.journal, std::move(batch), call.exchange,
+                   group_with_members(record, rooms_.registry));
+}
+
+void DirectoryApi::remove_group(const ApiCall& call) {
+  StateBatch batch;
+  const auto removed = rooms_.registry.groups().remove(call.parts[2], batch);
+  if (!removed) return reply(call.exchange, removed.error());
+  commit_and_reply(rooms_.journal, std::move(batch), call.exchange, group_view(*removed));
+}
+
 void DirectoryApi::list_accounts(const ApiCall& call) const {
   proto::AccountList list;
   for (const auto* account : rooms_.accounts.list()) {
@@ -110,13 +180,8 @@ void DirectoryApi::list_accounts(const ApiCall& call) const {
 void DirectoryApi::set_account(const ApiCall& call) {
   proto::Account request;
   if (!read_body(call.exchange, request)) return;
-  const std::string& name = call.parts[2];
-  if (!request.name().empty() && request.name() != name) {
-    return reply(call.exchange,
-                 Error{Errc::invalid_argument, "the path names account " + quoted(name, 80) +
-                                                   ", the body " + quoted(request.name(), 80)});
-  }
-  auto record = account_record(request, name, call.caller.name, wall_now());
+  if (!same_name(call, request.name())) return;
+  auto record = account_record(request, call.parts[2], call.caller.name, wall_now());
   const proto::Account view = account_view(record);
   StateBatch batch;
   if (const Status set = rooms_.accounts.set(std::move(record), batch); !set) {

@@ -1,5 +1,5 @@
-// The API's calls about what operators have put down for runs: accounts, scripts; and whom a target
-// expression selects.
+// The API's calls about what operators have put down for runs: groups, accounts, scripts; and whom
+// a target expression selects.
 //
 // Control thread.
 #pragma once
@@ -37,6 +37,10 @@ class DirectoryApi {
 
  private:
   void select_targets(const ApiCall& call) const;
+  void list_groups(const ApiCall& call) const;
+  void show_group(const ApiCall& call) const;
+  void set_group(const ApiCall& call);
+  void remove_group(const ApiCall& call);
   void list_accounts(const ApiCall& call) const;
   void set_account(const ApiCall& call);
   void remove_account(const ApiCall& call);

@@ -55,7 +55,13 @@ void Api::list_nodes(const Exchange& exchange, const std::vector<std::string>&) 
 void Api::show_node(const Exchange& exchange, const std::vector<std::string>& parts) {
   const NodeEntry* node = registry_.find(parts[2]);
   if (node == nullptr) return reply(exchange, Registry::unknown_node(parts[2]));
-  reply(exchange, node_view(*node, FilesHeld(catalogue_, board_).of(*node)));
+  proto::Node view = node_view(*node, FilesHeld(catalogue_, board_).of(*node));
+  // A release before runs knows no figures.
+  if (!node->online || node->exec.empty()) return reply(exchange, view);
+  figures_.ask(node->id, [exchange, view](std::optional<proto::NodeFigures> figures) mutable {
+    if (figures) *view.mutable_figures() = *std::move(figures);
+    reply(exchange, view);
+  });
 }
 
 void Api::remove_node(const Exchange& exchange, const std::vector<std::string>& parts) {

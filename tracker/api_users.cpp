@@ -82,6 +82,7 @@ void UsersApi::remove_user(const ApiCall& call) {
   const auto removed = rooms_.users.remove(call.parts[2], batch);
   if (!removed) return reply(call.exchange, removed.error());
   log_info("users", "user removed", {{"name", removed->name()}, {"id", removed->id()}});
+  rooms_.cut_off(removed->id());
   commit_and_reply(rooms_.journal, std::move(batch), call.exchange, user_view(*removed));
 }
 

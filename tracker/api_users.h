@@ -4,6 +4,9 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <functional>
+#include <string>
+#include <utility>
 
 #include "io/disk/disk_pool.h"
 #include "tracker/audit.h"
@@ -23,9 +26,11 @@ class UsersApi {
     Journal& journal;
     DiskPool& disk;
     boost::asio::io_context& loop;
+    // Ends what is being answered to the certificate of this id.
+    std::function<void(const std::string& id)> cut_off;
   };
 
-  explicit UsersApi(Rooms rooms) : rooms_(rooms) {}
+  explicit UsersApi(Rooms rooms) : rooms_(std::move(rooms)) {}
   // This outlives the router's calls.
   void add_routes(Router& router);
 

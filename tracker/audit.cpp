@@ -166,6 +166,18 @@ void Audit::take_back(std::uint64_t number) {
   hash_ = std::exchange(before_, {});
 }
 
+Result<std::string> verify_audit(StateStore& store) {
+  const auto audit = Audit::load(store);
+  if (!audit) return audit.error();
+  for (std::uint64_t from = 1; from <= audit->last(); from += kAuditPage) {
+    const auto page = audit->read(from, audit->last());
+    if (!page) return page.error();
+    if (!page->problem().empty()) return Error{Errc::corrupt, page->problem()};
+  }
+  return std::to_string(audit->last()) + " audit records, the last with the hash " +
+         audit->newest_hash();
+}
+
 proto::AuditRecord audit_of_job(const std::string& job, const std::string& by,
                                 const std::string& kind, std::vector<std::string> targets,
                                 const std::string& order_sha256) {

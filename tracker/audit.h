@@ -48,6 +48,9 @@ class Audit {
   std::string before_;  // the hash before that; empty: not known
 };
 
+// Reads the whole chain; corrupt: where it is broken. In words how long it is, and its last hash.
+Result<std::string> verify_audit(StateStore& store);
+
 // What is noted when a job is made, beside the call that asked for it. `targets` are names of
 // nodes.
 proto::AuditRecord audit_of_job(const std::string& job, const std::string& by,

@@ -137,9 +137,11 @@ void JobBoard::create(const proto::CreateJobRequest& request, const std::string&
   for (StateBatch& pages : all_task_pages(id.number, tasks)) journal_.commit(std::move(pages));
   StateBatch head;
   put_job(job.record, head);
+  const auto noted = add_audit(job, head);
   jobs_.emplace(id, std::move(job));
-  journal_.commit(std::move(head), [this, id, done = std::move(done)](const Status& stored) {
+  journal_.commit(std::move(head), [this, id, noted, done = std::move(done)](const Status& stored) {
     if (!stored) {
+      if (noted) audit_->take_back(*noted);
       if (const auto& name = jobs_.at(id).reserved) catalogue_.release(*name);
       jobs_.erase(id);
       return done(stored.error());

@@ -22,6 +22,7 @@
 #include "proto/api.pb.h"
 #include "proto/control.pb.h"
 #include "proto/records.pb.h"
+#include "tracker/audit.h"
 #include "tracker/catalogue.h"
 #include "tracker/hints.h"
 #include "tracker/job_numbers.h"
@@ -96,6 +97,8 @@ class JobBoard {
   // Draws from this counter, which is shared with the other boards, instead of one of its own;
   // before load().
   void share_numbers(JobNumbers& numbers) { numbers_ = &numbers; }
+  // Jobs that are made are noted there, in the batch that makes them; `audit` outlives this.
+  void set_audit(Audit& audit) { audit_ = &audit; }
   // `store` outlives this.
   Status load(StateStore& store, WallTime now);
 
@@ -141,6 +144,8 @@ class JobBoard {
  private:
   struct Plan;  // a job that is being made
 
+  // The number of the record; nothing: none is kept.
+  std::optional<std::uint64_t> add_audit(const BoardJob& job, StateBatch& batch) const;
   Result<Plan> plan(const proto::CreateJobRequest& request, WallTime now);
   Status plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now);
   Status plan_known(const proto::PushSpec& spec, const Source& source, Plan& plan,
@@ -222,6 +227,7 @@ class JobBoard {
   Agents& agents_;
   Rng rng_;
   StateStore* store_ = nullptr;  // set by load()
+  Audit* audit_ = nullptr;
   const BoardLimits limits_;
   std::map<JobId, BoardJob> jobs_;
   mutable std::optional<std::pair<JobId, BoardJob>> recalled_;  // the last one read again

@@ -3,6 +3,7 @@
 
 #include "core/model/destination.h"
 #include "core/model/target_expression.h"
+#include "io/content/merkle.h"
 #include "io/runtime/wall_clock.h"
 #include "tracker/job_board.h"
 #include "tracker/job_plan.h"
@@ -179,6 +180,17 @@ Result<JobBoard::Plan> JobBoard::plan(const proto::CreateJobRequest& request, Wa
   }
   record.set_created_unix_ms(unix_millis(now));
   return plan;
+}
+
+std::optional<std::uint64_t> JobBoard::add_audit(const BoardJob& job, StateBatch& batch) const {
+  if (audit_ == nullptr) return std::nullopt;
+  std::vector<std::string> names;
+  for (const TaskStatus& task : job.shown().tasks()) names.push_back(registry_.name_of(task.node));
+  const auto& record = job.record;
+  const Digest order = sha256(record.SerializeAsString());
+  return audit_->add(audit_of_job(JobId{record.number()}.str(), record.created_by(), record.kind(),
+                                  std::move(names), std::string(order.view())),
+                     from_unix_millis(record.created_unix_ms()), batch);
 }
 
 JobRules rules_of(const proto::JobRecord& record) {

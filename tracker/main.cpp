@@ -3,8 +3,11 @@
 #include <cstdio>
 
 #include "io/config/config.h"
+#include "io/identity/cluster.h"
 #include "io/log/log.h"
+#include "io/state/leveldb_store.h"
 #include "io/wire/hello.h"
+#include "tracker/audit.h"
 #include "tracker/tracker.h"
 
 namespace {
@@ -34,12 +37,25 @@ int main(int argc, char** argv) {
       app.add_option("--log-level", log_level, "error, warn, info or debug")->capture_default_str();
   app.add_option("--ready-file", settings.ready_file,
                  "write {\"listen\",\"api\"} with the real ports there once both accept");
+  bool verify = false;
+  app.add_flag("--verify-audit", verify,
+               "read the chain of audit records in DATA, say whether it is whole, and end");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 1;
   }
 
+  if (verify) {
+    // A folder that is no tracker's stays as it is: opening a store would make one.
+    if (auto cluster = p2p::load_cluster(settings.data); !cluster) return fail(cluster.error());
+    auto store = p2p::LevelDbStore::open(settings.data + "/state");
+    if (!store) return fail(store.error());
+    const auto verified = p2p::verify_audit(**store);
+    if (!verified) return fail(verified.error());
+    std::printf("%s\n", verified->c_str());
+    return 0;
+  }
   if (!config_path.empty()) {
     auto values = p2p::load_config(config_path, {{"listen"}, {"api"}, {"log_level"}});
     if (!values) return fail(values.error());

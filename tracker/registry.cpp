@@ -1,8 +1,11 @@
 #include "tracker/registry.h"
 
 #include <algorithm>
+#include <random>
 
+#include "core/base/text.h"
 #include "core/base/units.h"
+#include "core/model/ip_range.h"
 #include "core/model/node_set.h"
 #include "io/identity/cluster.h"
 #include "io/identity/token.h"
@@ -13,11 +16,19 @@ namespace {
 
 constexpr std::string_view kNodePrefix = "node/";
 constexpr std::string_view kTokenPrefix = "token/";
+constexpr std::string_view kFactsPrefix = "facts/";
 constexpr std::size_t kMaxLabels = 64;
+constexpr int kMaxFacts = 64;
+constexpr std::size_t kMaxFactBytes = 255;
+constexpr int kMaxAddresses = 64;
 
 // Two levels, so that no level has more than 1,000 children before there are 256,000 nodes.
 std::string node_key(const std::string& id) {
   return std::string(kNodePrefix) + id.substr(0, 2) + "/" + id;
+}
+
+std::string facts_key(const std::string& id) {
+  return std::string(kFactsPrefix) + id.substr(0, 2) + "/" + id;
 }
 
 std::string token_key(const std::string& id) {
@@ -26,6 +37,29 @@ std::string token_key(const std::string& id) {
 
 Error bad_record(std::string_view key) {
   return Error{Errc::corrupt, "state store: record " + std::string(key) + " cannot be read"};
+}
+
+// A node's word: what cannot be a fact or an address is passed over, and so is what is too much.
+proto::NodeFactsRecord facts_from(const proto::Facts& said) {
+  proto::NodeFactsRecord record;
+  const std::map<std::string, std::string> values{said.values().begin(), said.values().end()};
+  for (const auto& [key, value] : values) {
+    if (record.values_size() == kMaxFacts) break;
+    if (!check_label_key(key) || value.empty() || value.size() > kMaxFactBytes) continue;
+    (*record.mutable_values())[key] = printable(value, kMaxFactBytes);
+  }
+  for (const std::string& address : said.addresses()) {
+    if (record.addresses_size() == kMaxAddresses) break;
+    if (parse_ip(address)) record.add_addresses(address);
+  }
+  return record;
+}
+
+bool say_the_same(const proto::NodeFactsRecord& a, const proto::NodeFactsRecord& b) {
+  return std::equal(a.addresses().begin(), a.addresses().end(), b.addresses().begin(),
+                    b.addresses().end()) &&
+         std::map<std::string, std::string>(a.values().begin(), a.values().end()) ==
+             std::map<std::string, std::string>(b.values().begin(), b.values().end());
 }
 
 }  // namespace
@@ -61,7 +95,31 @@ Result<Registry> Registry::load(StateStore& store) {
   });
   if (!tokens) return tokens.error();
   if (bad) return *bad;
+  if (const Status facts = registry.load_facts(store); !facts) return facts.error();
+  auto groups = Groups::load(store);
+  if (!groups) return groups.error();
+  registry.groups_ = std::move(*groups);
   return registry;
+}
+
+// A record that cannot be read is passed over: the node says it again when it connects.
+Status Registry::load_facts(StateStore& store) {
+  return store.scan(kFactsPrefix, [&](std::string_view key, const auto& entry) {
+    const auto id = NodeId::parse(key.substr(key.rfind('/') + 1));
+    NodeEntry* node = id ? find(*id) : nullptr;
+    proto::NodeFactsRecord record;
+    if (node != nullptr && record.ParseFromString(entry.value)) node->facts = std::move(record);
+    return true;
+  });
+}
+
+void Registry::set_facts(NodeEntry& node, const proto::Facts& facts, WallTime now,
+                         StateBatch& batch) {
+  proto::NodeFactsRecord record = facts_from(facts);
+  if (say_the_same(record, node.facts)) return;
+  record.set_said_unix(unix_seconds(now));
+  batch.put(facts_key(node.record.id()), record.SerializeAsString());
+  node.facts = std::move(record);
 }
 
 NodeEntry* Registry::find(NodeId id) {
@@ -101,12 +159,17 @@ Error Registry::unknown_node(const std::string& name) {
   return Error{Errc::not_found, "no node named '" + name + "': p2pctl node list shows them"};
 }
 
-std::vector<TargetCandidate> Registry::candidates() const {
+std::vector<TargetCandidate> Registry::candidates_with(Details details) const {
   std::vector<TargetCandidate> list;
   for (const auto& [id, node] : nodes_) {
     if (node.record.removed()) continue;
-    list.push_back(
-        {id, node.record.name(), {node.record.labels().begin(), node.record.labels().end()}});
+    TargetCandidate candidate{id, node.record.name(), {}};
+    if (details == Details::all) {
+      candidate.labels = {node.record.labels().begin(), node.record.labels().end()};
+      candidate.facts = {node.facts.values().begin(), node.facts.values().end()};
+      candidate.addresses = {node.facts.addresses().begin(), node.facts.addresses().end()};
+    }
+    list.push_back(std::move(candidate));
   }
   return list;
 }
@@ -114,7 +177,17 @@ std::vector<TargetCandidate> Registry::candidates() const {
 Result<std::vector<NodeId>> Registry::resolve(const std::string& expression) const {
   auto parsed = parse_targets(expression);
   if (!parsed) return parsed.error();
-  return select(*parsed, candidates());
+  TargetWorld world;
+  world.group = [this](const std::string& name) { return groups_.expression_of(name); };
+  std::random_device device;
+  world.seed = static_cast<std::uint64_t>(device()) << 32 | device();
+  // Labels, facts and addresses are many, and most expressions are lists of names.
+  const bool by_names =
+      std::all_of(parsed->steps.begin(), parsed->steps.end(), [](const TargetStep& step) {
+        return !std::holds_alternative<LabelIs>(step) && !std::holds_alternative<AddressIn>(step) &&
+               !std::holds_alternative<GroupMembers>(step);
+      });
+  return select(*parsed, candidates_with(by_names ? Details::names : Details::all), world);
 }
 
 void Registry::put_token(proto::TokenRecord token, StateBatch& batch) {
@@ -188,6 +261,8 @@ void Registry::remove(NodeEntry& node, WallTime now, StateBatch& batch) {
   node.record.set_removed_unix(unix_seconds(now));
   node.record.set_deny_version(deny_version_);
   batch.put(node_key(node.record.id()), node.record.SerializeAsString());
+  node.facts.Clear();
+  batch.erase(facts_key(node.record.id()));
 }
 
 DenyList Registry::deny_list(WallTime now) const {

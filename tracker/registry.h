@@ -1,4 +1,4 @@
-// The nodes and join tokens of a cluster: a mirror in memory of what the store holds.
+// The nodes, groups and join tokens of a cluster: a mirror in memory of what the store holds.
 //
 // Control thread only. A change is made in memory at once and added to the caller's batch, which
 // the caller commits before it tells anybody (tracker/journal.h keeps the order).
@@ -15,7 +15,9 @@
 #include "core/model/target_expression.h"
 #include "io/identity/deny_list.h"
 #include "io/state/state_store.h"
+#include "proto/control.pb.h"
 #include "proto/records.pb.h"
+#include "tracker/groups.h"
 
 namespace p2p {
 
@@ -28,6 +30,9 @@ struct NodeEntry {
   std::string version;
   std::vector<std::string> roots;
   std::vector<std::string> shares;
+  std::string exec;  // core/runs/exec_policy.h; empty: a release before runs
+  // What it has said of itself last, also before the tracker's restart.
+  proto::NodeFactsRecord facts;
   WallTime last_seen{};
   WallTime certificate_expires{};
 };
@@ -47,9 +52,15 @@ class Registry {
   // Names the node and says how to list those that exist.
   static Error unknown_node(const std::string& name);
   const std::map<NodeId, NodeEntry>& nodes() const { return nodes_; }
-  std::vector<TargetCandidate> candidates() const;
-  // Whom a target expression selects now, in natural order of their names.
+  std::vector<TargetCandidate> candidates() const { return candidates_with(Details::all); }
+  // Whom a target expression selects now, in natural order of their names. "random" draws anew
+  // each time.
   Result<std::vector<NodeId>> resolve(const std::string& expression) const;
+
+  // Keeps what can be a fact; nothing is added to the batch when that is what is known.
+  void set_facts(NodeEntry& node, const proto::Facts& facts, WallTime now, StateBatch& batch);
+  Groups& groups() { return groups_; }
+  const Groups& groups() const { return groups_; }
 
   void put_token(proto::TokenRecord token, StateBatch& batch);
   // Checks the token and the name, takes one use, and makes the node's record. Errors are what the
@@ -70,6 +81,11 @@ class Registry {
                     StateBatch& batch);
 
  private:
+  Status load_facts(StateStore& store);
+  enum class Details { all, names };
+  std::vector<TargetCandidate> candidates_with(Details details) const;
+
+  Groups groups_;
   std::map<NodeId, NodeEntry> nodes_;
   std::map<std::string, NodeId> by_name_;
   std::map<std::string, proto::TokenRecord> tokens_;

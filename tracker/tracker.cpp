@@ -6,6 +6,7 @@
 #include <random>
 
 #include "core/base/text.h"
+#include "core/runs/exec_policy.h"
 #include "io/disk/file_io.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
@@ -89,10 +90,12 @@ Tracker::Tracker(const TrackerSettings& settings, Loaded loaded)
              Rng(random_seed())),
       removal_(std::move(loaded.signer), enrolment_.cluster().id, registry_, board_, journal_,
                *this),
+      figures_(loop_, [this](NodeId node, const auto& message) { send(node, message); }),
       api_(registry_, catalogue_, enrolment_, removal_, journal_, disk_, loop_, board_, users_,
-           audit_),
+           audit_, figures_),
       directory_api_({registry_, accounts_, scripts_, blobs_, journal_, disk_, loop_}),
-      users_api_({users_, audit_, enrolment_, journal_, disk_, loop_}),
+      users_api_({users_, audit_, enrolment_, journal_, disk_, loop_,
+                  [this](const std::string& id) { http_->cut_off(id); }}),
       listener_(loop_),
       timer_(loop_),
       signals_(loop_, SIGINT, SIGTERM) {}
@@ -119,6 +122,7 @@ Status Tracker::make_contexts() {
 
 Status Tracker::start() {
   if (Status loaded = board_.load(*store_, wall_now()); !loaded) return loaded;
+  board_.set_audit(audit_);
   if (Status made = make_contexts(); !made) return made;
 
   auto agents_port = listener_.listen(
@@ -251,6 +255,8 @@ void Tracker::greet(AgentSession& session, const proto::AgentHello& hello) {
   node->version = hello.version();
   node->roots = {hello.roots().begin(), hello.roots().end()};
   node->shares = {hello.shares().begin(), hello.shares().end()};
+  const auto exec = parse_exec_policy(hello.exec());
+  node->exec = exec ? std::string(to_string(*exec)) : std::string();
   node->last_seen = wall_now();
   node->certificate_expires =
       from_unix_seconds(static_cast<std::int64_t>(hello.certificate_expires_unix()));
@@ -335,8 +341,15 @@ void Tracker::on_session_message(AgentSession& session, const proto::AgentMessag
     case Kind::kBlame:
       board_.on_hint_blame(id, message.blame());
       break;
-    case Kind::kFacts:
+    case Kind::kFacts: {
+      StateBatch batch;
+      registry_.set_facts(*node, message.facts(), now, batch);
+      if (!batch.changes.empty()) journal_.commit(std::move(batch));
+      break;
+    }
     case Kind::kFigures:
+      figures_.on_figures(id, message.figures());
+      break;
     case Kind::kRuns:
     case Kind::kOutput:
     case Kind::kBlob:
@@ -377,6 +390,7 @@ void Tracker::on_session_closed(AgentSession& session, const Error& why) {
       log_info("agents", "node offline", {{"node", node->record.name()}, {"reason", why.detail}});
     }
     board_.on_agent_offline(id, wall_now());
+    figures_.on_agent_offline(id);
   } else {
     log_warn("agents", "connection refused", {{"reason", why.detail}});
   }
@@ -430,6 +444,7 @@ void Tracker::end_removed(NodeId node) {
   AgentSession& session = *found->second;
   by_node_.erase(found);
   board_.on_agent_offline(node, wall_now());
+  figures_.on_agent_offline(node);
   session.refuse(removed_error(registry_.find_removed(node.str())), /*removed=*/true);
   forget(session);
 }

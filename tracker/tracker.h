@@ -26,6 +26,7 @@
 #include "tracker/blobs.h"
 #include "tracker/catalogue.h"
 #include "tracker/enrolment.h"
+#include "tracker/figures_desk.h"
 #include "tracker/hints.h"
 #include "tracker/job_board.h"
 #include "tracker/journal.h"
@@ -109,6 +110,7 @@ class Tracker final : private AgentSession::Owner,
   TicketOffice tickets_;
   JobBoard board_;
   Removal removal_;
+  FiguresDesk figures_;
   std::optional<TlsContext> agent_tls_;
   std::optional<TlsContext> api_tls_;
   Api api_;

@@ -102,6 +102,9 @@ proto::Node node_view(const NodeEntry& node, std::uint32_t files_held) {
   *view.mutable_roots() = {node.roots.begin(), node.roots.end()};
   *view.mutable_shares() = {node.shares.begin(), node.shares.end()};
   view.set_files_held(files_held);
+  *view.mutable_facts() = node.facts.values();
+  *view.mutable_addresses() = node.facts.addresses();
+  view.set_exec(node.exec);
   view.set_certificate_expires_at(rfc3339(node.certificate_expires));
   return view;
 }

@@ -137,6 +137,49 @@ TEST_CASE("Audit records that have changed places are found and named", "[tracke
   CHECK_THAT(book.read().problem(), Contains("audit record 2 is record 3 in its place"));
 }
 
+TEST_CASE("The whole chain is verified, and where it is broken is said", "[tracker]") {
+  Book book;
+  book.add_many(1002);
+  const auto whole = verify_audit(book.store);
+  REQUIRE(whole);
+  CHECK_THAT(*whole, Contains("1002 audit records") && Contains(book.audit.newest_hash()));
+  REQUIRE(book.store.apply(StateBatch{}.erase(Book::key(501))));
+  const auto broken = verify_audit(book.store);
+  REQUIRE_FALSE(broken);
+  CHECK_THAT(broken.error().detail, Contains("audit record 501 is missing"));
+}
+
+TEST_CASE("A record that could not be stored is taken back, and the chain goes on", "[tracker]") {
+  Book book;
+  book.add_many(2);
+  StateBatch lost;
+  const std::uint64_t number = book.audit.add({}, kNow, lost);
+  CHECK(number == 3);
+  book.audit.take_back(number);
+  book.add("call 3");
+  CHECK(book.read().problem().empty());
+  CHECK(book.read().entries_size() == 3);
+}
+
+TEST_CASE("What is noted of a job names its nodes folded, as many as there is room for",
+          "[tracker]") {
+  Book book;
+  std::vector<std::string> nodes;
+  for (int i = 0; i < 2000; ++i) {
+    std::string name = "n" + std::to_string(i * 7919 % 100'003);
+    nodes.push_back(name + (i % 2 == 0 ? "-a" : ".b"));
+  }
+  StateBatch batch;
+  book.audit.add(audit_of_job("j7", "ann", "push", nodes, std::string(32, 'h')), kNow, batch);
+  REQUIRE(book.store.apply(batch));
+  const auto entry = book.read().entries(0);
+  CHECK(entry.job() == "j7");
+  CHECK(entry.targets().size() <= 4096);
+  CHECK_THAT(entry.targets(), Contains(" more"));
+  CHECK(entry.detail() == "2000 nodes");
+  CHECK(audit_of_job("j7", "ann", "push", {"web2", "web1"}, "").targets() == "web[1-2]");
+}
+
 TEST_CASE("A tracker does not go on behind a newest audit record that was changed", "[tracker]") {
   Book book;
   book.add_many(2);
