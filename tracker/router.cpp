@@ -83,7 +83,13 @@ std::optional<std::string> ApiCall::query(std::string_view name) const {
 
 void Router::add(std::string_view method, std::vector<std::string_view> path, Who who,
                  Handler handler, Effect effect) {
-  routes_.push_back({method, std::move(path), who, std::move(handler), effect});
+  routes_.push_back({method, std::move(path), who, std::move(handler), effect, nullptr});
+}
+
+void Router::add_first(std::string_view method, std::vector<std::string_view> path, Who who,
+                       When when, Handler handler) {
+  routes_.insert(routes_.begin(), {method, std::move(path), who, std::move(handler),
+                                   Effect::as_its_method, std::move(when)});
 }
 
 void Router::handle(Exchange exchange) const {
@@ -97,6 +103,7 @@ void Router::handle(Exchange exchange) const {
                                    return wanted == "*" || wanted == part;
                                  });
     if (!fits) continue;
+    if (route.when && (route.method != request.method || !route.when(call))) continue;
     path_known = true;
     if (route.method != request.method) continue;
     auto caller = find_caller_(request.identity);

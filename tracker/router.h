@@ -60,6 +60,11 @@ class Router {
   // "*" in a path matches one part.
   void add(std::string_view method, std::vector<std::string_view> path, Who who, Handler handler,
            Effect effect = Effect::as_its_method);
+  // Before all routes that there are so far, and only for calls of which `when` (if there is one)
+  // says yes: it looks at the call before it is known who calls.
+  using When = std::function<bool(const ApiCall&)>;
+  void add_first(std::string_view method, std::vector<std::string_view> path, Who who, When when,
+                 Handler handler);
   void handle(Exchange exchange) const;
 
  private:
@@ -69,6 +74,7 @@ class Router {
     Who who = Who::administrators;
     Handler handler;
     Effect effect = Effect::as_its_method;
+    When when;
   };
   FindCaller find_caller_;
   Note note_;

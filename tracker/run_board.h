@@ -147,8 +147,9 @@ class RunBoard {
               Done done);
   void retry(JobId id, const proto::RetryRequest& request, const Caller& caller, WallTime now,
              Done done);
-  // Of a job that has been made, before its head is committed with the same batch.
-  using Made = std::function<void(const BoardExec& job, StateBatch& batch)>;
+  // Of a job that has been made, before its head is committed with the same batch. What it returns
+  // is called when that could not be stored.
+  using Made = std::function<std::function<void()>(const BoardExec& job, StateBatch& batch)>;
   void on_made(Made made) { made_ = std::move(made); }
 
   // Durable when `done` is called. denied: only administrators, and who made the job, may.

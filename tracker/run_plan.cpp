@@ -408,28 +408,31 @@ void RunBoard::store_made(std::shared_ptr<Plan> plan, Done done) {
   entry.stored_memory = entry.job->rollout().memory();
   StateBatch head;
   put_exec(entry.record, head);
-  if (made_) made_(entry, head);
-  journal_.commit(std::move(head), [this, number, done = std::move(done)](const Status& stored) {
-    BoardExec& durable = jobs_.at(JobId{number});
-    if (!stored) {
-      for (const RunStatus& run : durable.job->runs()) places_.erase(run.id);
-      jobs_.erase(JobId{number});
-      return done(stored.error());
-    }
-    durable.stored = true;
-    log_info("runs", "job begins",
-             {{"job", JobId{number}.str()},
-              {"targets", durable.folded},
-              {"account", durable.record.account()},
-              {"script", durable.record.script_name()},
-              {"by", durable.record.created_by()}});
-    const WallTime begun = wall_now();
-    // Those that came up since the pages went to the store wait for theirs.
-    send_offers(durable, std::exchange(durable.first_offers, {}), begun);
-    if (durable.finished()) store_head(durable, nullptr);
-    perform(durable, begun);
-    done(&durable);
-  });
+  std::function<void()> take_back;
+  if (made_) take_back = made_(entry, head);
+  journal_.commit(std::move(head),
+                  [this, number, take_back, done = std::move(done)](const Status& stored) {
+                    BoardExec& durable = jobs_.at(JobId{number});
+                    if (!stored) {
+                      if (take_back) take_back();
+                      for (const RunStatus& run : durable.job->runs()) places_.erase(run.id);
+                      jobs_.erase(JobId{number});
+                      return done(stored.error());
+                    }
+                    durable.stored = true;
+                    log_info("runs", "job begins",
+                             {{"job", JobId{number}.str()},
+                              {"targets", durable.folded},
+                              {"account", durable.record.account()},
+                              {"script", durable.record.script_name()},
+                              {"by", durable.record.created_by()}});
+                    const WallTime begun = wall_now();
+                    // Those that came up since the pages went to the store wait for theirs.
+                    send_offers(durable, std::exchange(durable.first_offers, {}), begun);
+                    if (durable.finished()) store_head(durable, nullptr);
+                    perform(durable, begun);
+                    done(&durable);
+                  });
 }
 
 }  // namespace p2p

@@ -88,6 +88,9 @@ Tracker::Tracker(const TrackerSettings& settings, Loaded loaded)
       tickets_(loaded.signer, enrolment_.cluster().id, registry_),
       board_(loop_, registry_, catalogue_, hints_, tickets_, journal_, disk_, *this,
              Rng(random_seed())),
+      runs_({loop_, registry_, accounts_, scripts_, blobs_, journal_, disk_, *this, numbers_,
+             ExecFiles(settings.data + "/exec")},
+            Rng(random_seed())),
       removal_(std::move(loaded.signer), enrolment_.cluster().id, registry_, board_, journal_,
                *this),
       figures_(loop_, [this](NodeId node, const auto& message) { send(node, message); }),
@@ -96,6 +99,7 @@ Tracker::Tracker(const TrackerSettings& settings, Loaded loaded)
       directory_api_({registry_, accounts_, scripts_, blobs_, journal_, disk_, loop_}),
       users_api_({users_, audit_, enrolment_, journal_, disk_, loop_,
                   [this](const std::string& id) { http_->cut_off(id); }}),
+      runs_api_({loop_, runs_, board_, registry_, catalogue_}),
       listener_(loop_),
       timer_(loop_),
       signals_(loop_, SIGINT, SIGTERM) {}
@@ -121,8 +125,11 @@ Status Tracker::make_contexts() {
 }
 
 Status Tracker::start() {
+  board_.share_numbers(numbers_);
   if (Status loaded = board_.load(*store_, wall_now()); !loaded) return loaded;
   board_.set_audit(audit_);
+  if (Status loaded = runs_.load(*store_, wall_now()); !loaded) return loaded;
+  note_jobs_of_runs();
   if (Status made = make_contexts(); !made) return made;
 
   auto agents_port = listener_.listen(
@@ -132,6 +139,7 @@ Status Tracker::start() {
 
   directory_api_.add_routes(api_.router());
   users_api_.add_routes(api_.router());
+  runs_api_.add_routes(api_.router());
   HttpServerSettings http;
   http.body_bytes_max = kMaxApiBodyBytes;
   http.context = api_tls_->get();
@@ -179,6 +187,7 @@ void Tracker::run() {
 void Tracker::tick() {
   const WallTime now = wall_now();
   board_.on_tick(now);
+  runs_.on_tick(now);
   if (now - renewal_checked_ >= kRenewalCheck) {
     renewal_checked_ = now;
     renew_own_certificate(now);
@@ -277,6 +286,21 @@ void Tracker::greet(AgentSession& session, const proto::AgentHello& hello) {
   }
   log_info("agents", "node online",
            {{"node", node->record.name()}, {"address", node->address}, {"version", node->version}});
+  runs_.on_agent_hello(node->id, !hello.exec().empty(), wall_now());
+}
+
+// The audit record of each exec job that is made, with the job itself.
+void Tracker::note_jobs_of_runs() {
+  runs_.on_made([this](const BoardExec& job, StateBatch& batch) {
+    std::vector<std::string> targets;
+    for (const RunStatus& run : job.job->runs()) targets.push_back(registry_.name_of(run.node));
+    const proto::ExecRecord& record = job.record;
+    const std::uint64_t number =
+        audit_.add(audit_of_job(JobId{record.number()}.str(), record.created_by(), "exec",
+                                std::move(targets), record.order_sha256()),
+                   wall_now(), batch);
+    return std::function<void()>([this, number] { audit_.take_back(number); });
+  });
 }
 
 void Tracker::on_session_message(AgentSession& session, const proto::AgentMessage& message) {
@@ -351,8 +375,14 @@ void Tracker::on_session_message(AgentSession& session, const proto::AgentMessag
       figures_.on_figures(id, message.figures());
       break;
     case Kind::kRuns:
+      runs_.on_run_reports(id, message.runs(), now);
+      break;
     case Kind::kOutput:
+      runs_.on_run_output(id, message.output(), now);
+      break;
     case Kind::kBlob:
+      runs_.on_blob_wanted(id, message.blob());
+      break;
     case Kind::kJoin:
     case Kind::KIND_NOT_SET:
       break;
@@ -391,6 +421,7 @@ void Tracker::on_session_closed(AgentSession& session, const Error& why) {
     }
     board_.on_agent_offline(id, wall_now());
     figures_.on_agent_offline(id);
+    runs_.on_agent_offline(id, wall_now());
   } else {
     log_warn("agents", "connection refused", {{"reason", why.detail}});
   }
@@ -439,6 +470,7 @@ std::uint32_t Tracker::send_to_all(const proto::TrackerMessage& message) {
 }
 
 void Tracker::end_removed(NodeId node) {
+  runs_.on_node_removed(node, wall_now());
   const auto found = by_node_.find(node);
   if (found == by_node_.end()) return;
   AgentSession& session = *found->second;

@@ -21,6 +21,7 @@
 #include "tracker/agent_session.h"
 #include "tracker/api.h"
 #include "tracker/api_directory.h"
+#include "tracker/api_runs.h"
 #include "tracker/api_users.h"
 #include "tracker/audit.h"
 #include "tracker/blobs.h"
@@ -29,9 +30,11 @@
 #include "tracker/figures_desk.h"
 #include "tracker/hints.h"
 #include "tracker/job_board.h"
+#include "tracker/job_numbers.h"
 #include "tracker/journal.h"
 #include "tracker/registry.h"
 #include "tracker/removal.h"
+#include "tracker/run_board.h"
 #include "tracker/scripts.h"
 #include "tracker/ticket_office.h"
 #include "tracker/users.h"
@@ -49,6 +52,7 @@ struct TrackerSettings {
 // writes manifests.
 class Tracker final : private AgentSession::Owner,
                       private JobBoard::Agents,
+                      private RunBoard::Agents,
                       private Removal::Agents {
  public:
   static Result<std::unique_ptr<Tracker>> open(const TrackerSettings& settings);
@@ -81,6 +85,7 @@ class Tracker final : private AgentSession::Owner,
   void renew_own_certificate(WallTime now);
   void refuse(AgentSession& session, const Error& why);
   void forget(AgentSession& session);
+  void note_jobs_of_runs();
   void end_silent_sessions(Time now);
   void greet(AgentSession& session, const proto::AgentHello& hello);
   void note_report(const NodeEntry& reporter, const proto::PeerReport& report) const;
@@ -108,7 +113,9 @@ class Tracker final : private AgentSession::Owner,
   DiskPool disk_;
   Enrolment enrolment_;
   TicketOffice tickets_;
+  JobNumbers numbers_;
   JobBoard board_;
+  RunBoard runs_;
   Removal removal_;
   FiguresDesk figures_;
   std::optional<TlsContext> agent_tls_;
@@ -116,6 +123,7 @@ class Tracker final : private AgentSession::Owner,
   Api api_;
   DirectoryApi directory_api_;
   UsersApi users_api_;
+  RunsApi runs_api_;
   std::unique_ptr<HttpServer> http_;
   Listener listener_;
   boost::asio::steady_timer timer_;

@@ -1,0 +1,16 @@
+// What operators are shown of exec jobs and their runs.
+#pragma once
+
+#include "proto/api.pb.h"
+#include "tracker/registry.h"
+#include "tracker/run_board.h"
+
+namespace p2p {
+
+enum class WithRuns { no, yes };
+// A job that is not made yet (number 0) has no id.
+proto::Job exec_view(const BoardExec& job, const Registry& registry, WithRuns with_runs);
+proto::Run run_view(const BoardExec& job, std::size_t run, const Registry& registry, WallTime now);
+void add_pieces(OutputChunk chunk, google::protobuf::RepeatedPtrField<proto::OutputPiece>* out);
+
+}  // namespace p2p
