@@ -127,6 +127,12 @@ void Api::add_routes() {
   add("GET", {"v1", "jobs", "*"}, Who::users, &Api::show_job);
   add("GET", {"v1", "jobs", "*", "watch"}, Who::users, &Api::watch_job);
   add("POST", {"v1", "jobs", "*", "cancel"}, Who::administrators, &Api::cancel_job);
+  router_.add("POST", {"v1", "jobs", "*", "pause"}, Who::administrators,
+              [this](const ApiCall& call) { pause_job(call); });
+  router_.add("POST", {"v1", "jobs", "*", "resume"}, Who::administrators,
+              [this](const ApiCall& call) { resume_job(call); });
+  router_.add("POST", {"v1", "jobs", "*", "retry"}, Who::administrators,
+              [this](const ApiCall& call) { retry_job(call); });
 }
 
 void Api::status(const Exchange& exchange, const std::vector<std::string>&) {

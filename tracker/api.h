@@ -63,6 +63,10 @@ class Api {
   void show_job(const Exchange& exchange, const std::vector<std::string>& parts);
   void watch_job(const Exchange& exchange, const std::vector<std::string>& parts);
   void cancel_job(const Exchange& exchange, const std::vector<std::string>& parts);
+  void pause_job(const ApiCall& call);
+  void resume_job(const ApiCall& call);
+  void retry_job(const ApiCall& call);
+  void answer_job(const Exchange& exchange, const Result<JobId>& id);
 
   // A content, and the name that it was asked for by or has.
   struct Found {

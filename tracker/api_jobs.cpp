@@ -16,11 +16,18 @@ void Api::plan_push(const Exchange& exchange, const std::vector<std::string>&) {
 void Api::create_job(const Exchange& exchange, const std::vector<std::string>&) {
   proto::CreateJobRequest request;
   if (!read_body(exchange, request)) return;
-  board_.create(
-      request, exchange->request().identity, wall_now(), [this, exchange](const Result<JobId>& id) {
-        if (!id) return reply(exchange, id.error());
-        reply(exchange, job_view(*board_.find(*id), board_, registry_, catalogue_, WithTasks::yes));
-      });
+  if (request.dry_run()) {
+    const auto job = board_.dry_run(request, wall_now());
+    if (!job) return reply(exchange, job.error());
+    return reply(exchange, job_view(*job, board_, registry_, catalogue_, WithTasks::yes));
+  }
+  board_.create(request, exchange->request().identity, wall_now(),
+                [this, exchange](const Result<JobId>& id) { answer_job(exchange, id); });
+}
+
+void Api::answer_job(const Exchange& exchange, const Result<JobId>& id) {
+  if (!id) return reply(exchange, id.error());
+  reply(exchange, job_view(*board_.find(*id), board_, registry_, catalogue_, WithTasks::yes));
 }
 
 void Api::list_jobs(const Exchange& exchange, const std::vector<std::string>&) {
@@ -82,6 +89,34 @@ void Api::cancel_job(const Exchange& exchange, const std::vector<std::string>& p
   const Status cancelled = board_.cancel(JobId{job->record.number()}, wall_now());
   if (!cancelled) return reply(exchange, cancelled.error());
   reply(exchange, job_view(*job, board_, registry_, catalogue_, WithTasks::yes));
+}
+
+void Api::pause_job(const ApiCall& call) {
+  const BoardJob* job = job_of(call.exchange, call.parts[2]);
+  if (job == nullptr) return;
+  const JobId id{job->record.number()};
+  board_.pause(id, call.caller.name, wall_now(),
+               [this, id, exchange = call.exchange](const Status& paused) {
+                 answer_job(exchange, paused ? Result<JobId>(id) : paused.error());
+               });
+}
+
+void Api::resume_job(const ApiCall& call) {
+  const BoardJob* job = job_of(call.exchange, call.parts[2]);
+  if (job == nullptr) return;
+  const JobId id{job->record.number()};
+  board_.resume(id, wall_now(), [this, id, exchange = call.exchange](const Status& resumed) {
+    answer_job(exchange, resumed ? Result<JobId>(id) : resumed.error());
+  });
+}
+
+void Api::retry_job(const ApiCall& call) {
+  proto::RetryRequest request;
+  const BoardJob* job = job_of(call.exchange, call.parts[2]);
+  if (job == nullptr || !read_body(call.exchange, request)) return;
+  board_.retry(
+      JobId{job->record.number()}, request, call.exchange->request().identity, wall_now(),
+      [this, exchange = call.exchange](const Result<JobId>& id) { answer_job(exchange, id); });
 }
 
 }  // namespace p2p

@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "core/base/text.h"
-#include "core/jobs/outcome.h"
 #include "core/model/destination.h"
 #include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
 #include "tracker/job_plan.h"
+#include "tracker/run_records.h"
 
 namespace p2p {
 namespace {
@@ -78,8 +78,9 @@ Status JobBoard::load(StateStore& store, WallTime now) {
     }
     if (!job.finished()) fail_removed(job, now);
     if (!job.finished() && job.record.state() == kRunning) {
+      const bool in_turns = job.targets && job.targets->has_rollout();
       for (const TaskStatus& task : job.shown().tasks()) {
-        if (is_final(task.state)) continue;
+        if (is_final(task.state) || (in_turns && task.state == TaskState::queued)) continue;
         Swarm& swarm = swarms_[content_of(job)];
         stand(swarm, task.node);
         swarm.on_wants(task.node);
@@ -100,7 +101,9 @@ BoardJob JobBoard::from_store(StoredJob stored, WallTime now) const {
   if (job.record.kind() == "publish") {
     job.source.emplace(std::move(stored.tasks), JobRules{}, now);
   } else {
-    job.targets.emplace(std::move(stored.tasks), rules_of(job.record), now);
+    job.stored_turns = memory_of(job.record.rollout());
+    job.targets.emplace(std::move(stored.tasks), rules_for(job.record), now, job.stored_turns);
+    if (job.record.state() == kPreparing) job.targets->hold();
     const auto node = NodeId::parse(job.record.publish_node());
     if (job.record.state() == kPreparing && node) {
       TaskStatus task;
@@ -120,7 +123,12 @@ void JobBoard::create(const proto::CreateJobRequest& request, const std::string&
                       WallTime now, std::function<void(Result<JobId>)> done) {
   auto planned = plan(request, now);
   if (!planned) return done(planned.error());
-  BoardJob job = std::move(planned->job);
+  make(*std::move(planned), created_by, std::move(done));
+}
+
+void JobBoard::make(Plan plan, const std::string& created_by,
+                    std::function<void(Result<JobId>)> done) {
+  BoardJob job = std::move(plan.job);
   if (job.record.ByteSizeLong() > kMaxJobTextBytes) {
     if (job.reserved) catalogue_.release(*job.reserved);
     return done(Error{Errc::invalid_argument,
@@ -175,14 +183,19 @@ void JobBoard::begin_targets(BoardJob& job, WallTime now) {
   const ContentId content = content_of(job);
   Swarm& swarm = swarms_[content];
   // However long the hashing took, the nodes have their whole time to be reached.
-  if (job.source) job.targets = Job(job.targets->tasks(), rules_of(job.record), now);
+  if (job.source) {
+    job.targets =
+        Job(job.targets->tasks(), rules_for(job.record), now, job.targets->rollout().memory());
+  }
   job.uploads_before.clear();
   for (const auto& [key, upload] : uploads_) {
     if (key.first == content) job.uploads_before[key.second] = upload.total;
   }
-  // Everybody is entered before anybody is told, so that all of them hear of each other.
+  job.targets->begin(now);
+  // Everybody is entered before anybody is told, so that all of them hear of each other; in turns,
+  // those whose turn has come.
   for (const TaskStatus& task : job.targets->tasks()) {
-    if (is_final(task.state)) continue;
+    if (is_final(task.state) || job.targets->has_rollout()) continue;
     stand(swarm, task.node);
     swarm.on_wants(task.node);
   }
@@ -307,7 +320,9 @@ void JobBoard::perform(BoardJob& job, WallTime now) {
 }
 
 void JobBoard::perform_targets(BoardJob& job, WallTime now) {
-  for (const Job::Effect& effect : job.targets->take_effects()) {
+  const std::vector<Job::Effect> effects = job.targets->take_effects();
+  enter_swarm(job, effects);
+  for (const Job::Effect& effect : effects) {
     job.changed = true;
     proto::TrackerMessage message;
     if (const auto* offer = std::get_if<Job::Offer>(&effect)) {
@@ -328,7 +343,10 @@ void JobBoard::perform_targets(BoardJob& job, WallTime now) {
 void JobBoard::finish(BoardJob& job, WallTime now) {
   if (job.finished()) return;
   const TaskCounts counts = job.shown().counts();
-  const bool good = counts[TaskState::succeeded] == counts.total();
+  const bool stopped = job.targets && job.targets->rollout().stopped();
+  const bool good =
+      !stopped && counts[TaskState::succeeded] + counts[TaskState::skipped] == counts.total();
+  if (stopped) job.record.set_detail(job.targets->rollout().text(now));
   job.record.set_state(job.record.cancelled() ? kCancelled : good ? kSucceeded : kFailed);
   job.record.set_finished_unix_ms(unix_millis(now));
   if (job.reserved) {
@@ -342,6 +360,7 @@ void JobBoard::finish(BoardJob& job, WallTime now) {
   }
   if (!is_wanted(content)) seeds_told_.erase(content);
   job.lacking.clear();
+  (void)keep_turns(job);
   StateBatch batch;
   store_tasks(job, batch);
   put_job(job.record, batch);
@@ -386,6 +405,7 @@ void JobBoard::on_tick(WallTime now) {
     if (job.finished()) continue;
     StateBatch batch;
     store_tasks(job, batch);
+    if (keep_turns(job)) put_job(job.record, batch);
     if (!batch.changes.empty()) journal_.commit(std::move(batch));
     tell_watchers(job);
   }

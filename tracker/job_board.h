@@ -62,6 +62,7 @@ struct BoardJob {
   // the same content must not count for this one.
   std::optional<std::uint64_t> source_sent;
   std::vector<TaskState> stored_states;
+  Rollout::Memory stored_turns;
   bool changed = true;  // since watchers were last told
   Time told{};          // when watchers were last told
 
@@ -107,6 +108,16 @@ class JobBoard {
   void create(const proto::CreateJobRequest& request, const std::string& created_by, WallTime now,
               std::function<void(Result<JobId>)> done);
   Status cancel(JobId id, WallTime now);
+  // Of a job that is not made: its targets in the order of their turns. Its number is 0.
+  Result<BoardJob> dry_run(const proto::CreateJobRequest& request, WallTime now);
+  // No further target begins, until somebody resumes the job. `by`: a name for people. `done` is
+  // called when it is durable.
+  void pause(JobId id, const std::string& by, WallTime now, std::function<void(Status)> done);
+  void resume(JobId id, WallTime now, std::function<void(Status)> done);
+  // A new push of the same content to those targets of a finished one whose states are named; of
+  // none named, to all that have it not.
+  void retry(JobId id, const proto::RetryRequest& request, const std::string& created_by,
+             WallTime now, std::function<void(Result<JobId>)> done);
   // What a push of a known content would cost each node. Changes nothing; the path may be empty.
   Result<proto::PushPlan> push_plan(const proto::PushSpec& spec, WallTime now) const;
 
@@ -135,6 +146,8 @@ class JobBoard {
   std::uint64_t source_bytes_sent(const BoardJob& job) const;
   // For whom a job waits that can go on only when a node is back; empty: for nobody.
   std::string waits_for(const BoardJob& job) const;
+  // The targets of a push, for people.
+  std::string folded_targets(const BoardJob& job) const;
 
   // Called with the job on changes, at most four times a second, and at once when it has finished.
   using Watcher = std::function<void(const BoardJob&)>;
@@ -147,6 +160,15 @@ class JobBoard {
   // The number of the record; nothing: none is kept.
   std::optional<std::uint64_t> add_audit(const BoardJob& job, StateBatch& batch) const;
   Result<Plan> plan(const proto::CreateJobRequest& request, WallTime now);
+  void make(Plan plan, const std::string& created_by, std::function<void(Result<JobId>)> done);
+  Status plan_turns(const proto::PushSpec& spec, Plan& plan, std::vector<NodeId>& targets) const;
+  Result<std::vector<NodeId>> targets_of_retry(const BoardJob& job,
+                                               const proto::RetryRequest& request) const;
+  Result<BoardJob*> steerable(JobId id);
+  JobRules rules_for(const proto::JobRecord& record) const;
+  bool keep_turns(BoardJob& job);
+  void store_turns(BoardJob& job, std::function<void(Status)> done);
+  void enter_swarm(BoardJob& job, const std::vector<Job::Effect>& effects);
   Status plan_push(const proto::PushSpec& spec, Plan& plan, WallTime now);
   Status plan_known(const proto::PushSpec& spec, const Source& source, Plan& plan,
                     WallTime now) const;

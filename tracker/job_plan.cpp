@@ -106,7 +106,7 @@ Status JobBoard::plan_known(const proto::PushSpec& spec, const Source& source, P
 Status JobBoard::plan_targets(const proto::PushSpec& spec, const std::string& base_name, Plan& plan,
                               WallTime now) const {
   auto& record = plan.job.record;
-  auto targets = registry_.resolve(spec.targets());
+  auto targets = plan.targets ? Result(*plan.targets) : registry_.resolve(spec.targets());
   if (!targets) return targets.error();
 
   record.set_source(spec.source());
@@ -122,13 +122,14 @@ Status JobBoard::plan_targets(const proto::PushSpec& spec, const std::string& ba
                  "a basis, and old files not to be looked at: leave out one of the two"};
   }
   record.set_target_count(static_cast<std::uint32_t>(targets->size()));
-  const std::uint64_t ttl =
-      spec.offline_ttl_seconds() == 0 ? kDefaultOfflineTtl : spec.offline_ttl_seconds();
+  const std::uint64_t asked = std::max(spec.offline_ttl_seconds(), spec.rollout().ttl_seconds());
+  const std::uint64_t ttl = asked == 0 ? kDefaultOfflineTtl : asked;
   if (ttl > kMaxOfflineTtl) {
     return Error{Errc::invalid_argument, "a ttl of more than 30 days: choose a shorter one"};
   }
   record.set_offline_ttl_seconds(ttl);
   record.set_state(kRunning);
+  if (Status turns = plan_turns(spec, plan, *targets); !turns) return turns;
 
   // Nodes that have connected once have said what their roots are: a destination outside of them is
   // refused here, before anything starts. The node checks again.
@@ -153,12 +154,14 @@ Status JobBoard::plan_targets(const proto::PushSpec& spec, const std::string& ba
     }
     tasks.push_back(std::move(task));
   }
-  plan.job.targets.emplace(std::move(tasks), rules_of(record), now);
+  plan.job.targets.emplace(std::move(tasks), rules_for(record), now);
+  plan.job.targets->hold();
   return {};
 }
 
 Result<JobBoard::Plan> JobBoard::plan(const proto::CreateJobRequest& request, WallTime now) {
   Plan plan;
+  plan.seed = rng_.next();
   auto& record = plan.job.record;
   if (request.has_publish() == request.has_push()) {
     return Error{Errc::invalid_argument, "a job is either a publish or a push: give exactly one"};
@@ -191,15 +194,6 @@ std::optional<std::uint64_t> JobBoard::add_audit(const BoardJob& job, StateBatch
   return audit_->add(audit_of_job(JobId{record.number()}.str(), record.created_by(), record.kind(),
                                   std::move(names), std::string(order.view())),
                      from_unix_millis(record.created_unix_ms()), batch);
-}
-
-JobRules rules_of(const proto::JobRecord& record) {
-  JobRules rules;
-  rules.offline_ttl = std::chrono::seconds(record.offline_ttl_seconds());
-  if (record.limit_bytes_per_second() > 0) {
-    rules.bytes_per_second = record.limit_bytes_per_second();
-  }
-  return rules;
 }
 
 }  // namespace p2p

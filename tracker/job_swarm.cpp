@@ -161,8 +161,8 @@ void JobBoard::on_holdings(NodeId node, const proto::Holdings& holdings) {
     for (auto& [id, job] : jobs_) {
       if (job.finished() || !job.targets || content_of(job) != *content) continue;
       for (const TaskStatus& task : job.targets->tasks()) {
-        if (is_final(task.state) || task.node == node || !job.targets->is_online(task.node))
-          continue;
+        const bool told = task.state != TaskState::queued && !is_final(task.state);
+        if (!told || task.node == node || !job.targets->is_online(task.node)) continue;
         proto::TrackerMessage message;
         message.mutable_peers()->set_content_id(holding.content_id());
         add_peers(job, task.node, {{node, true}}, message.mutable_peers()->mutable_peers());

@@ -8,6 +8,7 @@
 namespace p2p {
 namespace {
 
+constexpr std::uint64_t kMostMillis = std::uint64_t{1} << 40;  // is refused, and fits a Duration
 constexpr std::string_view kPrefix = "exec/";
 constexpr std::size_t kPagesInBatch = 12;
 constexpr std::uint64_t kDefaultTtlSeconds = 600;
@@ -184,7 +185,7 @@ Result<ExecRules> exec_rules_of(const proto::RolloutRecord& record) {
     return Error{Errc::invalid_argument, option + " " + quoted(value, 60) + ": write " + how};
   };
   RolloutTexts texts{record.waves(), record.max_fail(), record.on_max_fail(), record.window(),
-                     std::chrono::milliseconds(record.pause_between_ms())};
+                     std::chrono::milliseconds(std::min(record.pause_between_ms(), kMostMillis))};
   auto rollout = parse_rollout(texts);
   if (!rollout) return rollout.error();
   ExecRules rules;

@@ -15,15 +15,23 @@ double seconds_between(WallTime from, WallTime to) {
   return from == WallTime{} ? 0 : std::max(0.0, seconds(to - from));
 }
 
+// "waits" says more of one whose turn has not come than that it is away.
+std::string shown_detail(const TaskStatus& task, const BoardJob& job, bool online) {
+  if (is_final(task.state)) return task.detail;
+  const auto index = job.targets ? job.targets->index_of(task.node) : std::nullopt;
+  const bool waits = index && job.targets->has_rollout() &&
+                     job.targets->rollout().phase(*index) == Rollout::Phase::waiting;
+  if (waits) return online ? "waits for its turn" : "waits for its turn; offline";
+  return online ? task.detail : "offline";
+}
+
 proto::Task task_view(const TaskStatus& task, const BoardJob& job, const Registry& registry) {
   proto::Task view;
   const NodeEntry* node = registry.find(task.node);
   view.set_node(registry.name_of(task.node));
   view.set_state(std::string(to_string(task.state)));
   view.set_online(node != nullptr && node->online);
-  std::string detail = task.detail;
-  if (!is_final(task.state) && !view.online()) detail = "offline";
-  view.set_detail(detail);
+  view.set_detail(shown_detail(task, job, view.online()));
   view.set_bytes_done(task.bytes_done);
   view.set_bytes_total(task.bytes_total);
   if (task.state == TaskState::running) {
@@ -54,6 +62,7 @@ void set_counts(const TaskCounts& counts, proto::TaskCounts& view) {
   view.set_failed(counts[TaskState::failed]);
   view.set_cancelled(counts[TaskState::cancelled]);
   view.set_expired(counts[TaskState::expired]);
+  view.set_skipped(counts[TaskState::skipped]);
 }
 
 void set_spec(const BoardJob& job, const Registry& registry, proto::Job& view) {
@@ -68,16 +77,17 @@ void set_spec(const BoardJob& job, const Registry& registry, proto::Job& view) {
     publish.set_no_delta(record.no_delta());
     return;
   }
-  auto& push = *view.mutable_push();
-  push.set_source(record.source());
-  push.set_targets(record.targets());
-  push.set_path(record.path());
-  push.set_limit_bytes_per_second(record.limit_bytes_per_second());
-  push.set_offline_ttl_seconds(record.offline_ttl_seconds());
-  push.set_allocate(record.allocate());
-  push.set_basis(record.basis());
-  push.set_no_delta(record.no_delta());
-  push.set_no_reflink(record.no_reflink());
+  *view.mutable_push() = push_spec_of(record);
+}
+
+void set_turns(const BoardJob& job, proto::Job& view) {
+  if (!job.targets) return;
+  const Rollout& rollout = job.targets->rollout();
+  view.set_paused(rollout.paused() && !job.finished());
+  view.set_rollout_state(job.finished() && !rollout.stopped() ? "" : rollout.text(wall_now()));
+  if (rollout.waves() < 2) return;
+  view.set_wave(static_cast<std::uint32_t>(rollout.memory().wave + 1));
+  view.set_waves(static_cast<std::uint32_t>(rollout.waves()));
 }
 
 }  // namespace
@@ -113,7 +123,7 @@ proto::Job job_view(const BoardJob& job, const JobBoard& board, const Registry& 
                     const Catalogue& catalogue, WithTasks with_tasks) {
   proto::Job view;
   const auto& record = job.record;
-  view.set_id(JobId{record.number()}.str());
+  if (record.number() != 0) view.set_id(JobId{record.number()}.str());  // else a dry run
   view.set_kind(record.kind());
   view.set_state(record.state());
   view.set_detail(record.detail().empty() ? board.waits_for(job) : record.detail());
@@ -143,10 +153,17 @@ proto::Job job_view(const BoardJob& job, const JobBoard& board, const Registry& 
                                 static_cast<std::uint64_t>(meter->second.rate));
     }
   }
+  const std::size_t waves = job.targets ? job.targets->rollout().waves() : 0;
+  set_turns(job, view);
   if (with_tasks == WithTasks::yes) {
     for (const TaskStatus& task : job.shown().tasks()) {
       *view.add_tasks() = task_view(task, job, registry);
     }
+    for (int i = 0; waves > 1 && i < view.tasks_size(); ++i) {
+      const std::size_t wave = job.targets->rollout().wave_of(static_cast<std::size_t>(i));
+      view.mutable_tasks(i)->set_wave(static_cast<std::uint32_t>(wave + 1));
+    }
+    view.set_targets_folded(board.folded_targets(job));
   }
   const WallTime created = from_unix_millis(record.created_unix_ms());
   const WallTime finished = from_unix_millis(record.finished_unix_ms());
@@ -156,9 +173,9 @@ proto::Job job_view(const BoardJob& job, const JobBoard& board, const Registry& 
   view.set_finished(job.finished());
   view.set_seconds(seconds_between(created, job.finished() ? finished : wall_now()));
   if (job.finished()) {
-    view.set_exit_code(static_cast<std::uint32_t>(exit_code_of(counts, record.cancelled(),
-                                                               /*stopped_by_threshold=*/false,
-                                                               /*timed_out=*/false)));
+    const bool stopped = job.targets && job.targets->rollout().stopped();
+    view.set_exit_code(static_cast<std::uint32_t>(
+        exit_code_of(counts, record.cancelled(), stopped, /*timed_out=*/false)));
   }
   view.set_source_bytes_sent(board.source_bytes_sent(job));
   if (record.limit_bytes_per_second() > 0 && view.data_bytes() > 0) {
