@@ -26,6 +26,19 @@ inline std::size_t visible_utf8_length(std::string_view text) {
   return length;
 }
 
+// Control characters included.
+inline bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    std::size_t length = byte(0) < 0x80 ? 1 : visible_utf8_length(text);
+    const bool c1 = text.size() > 1 && byte(0) == 0xc2 && byte(1) >= 0x80 && byte(1) < 0xa0;
+    if (c1) length = 2;
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
 // `text` as valid UTF-8 without control characters ('?' stands for each byte that is neither), so
 // that names and paths of other people can neither break a message's encoding nor steer a
 // terminal. Cut with "..." after `bytes_max` bytes.

@@ -195,14 +195,10 @@ Status make_admin(const Cluster& cluster, const ClusterOptions& options, WallTim
   const MemberSpec spec{Identity{cluster.id, Role::admin, new_uuid()}, {}, kAdminCertificateLife};
   auto credentials = make_member(cluster, spec, now);
   if (!credentials) return credentials.error();
-  if (Status made = make_private_folder(options.home); !made) return made;
-  if (Status saved = save_credentials(options.home, *credentials); !saved) return saved;
   const bool is_ipv6 = options.api_host.find(':') != std::string::npos;
   const std::string host = is_ipv6 ? "[" + options.api_host + "]" : options.api_host;
-  return write_yaml(config_file(options.home),
-                    {{"api", host + ":" + std::to_string(options.api_port)},
-                     {"cluster_name", cluster.name},
-                     {"cluster_id", cluster.id}});
+  return save_home(options.home, *credentials,
+                   {host + ":" + std::to_string(options.api_port), cluster.name, cluster.id});
 }
 
 }  // namespace
@@ -302,6 +298,24 @@ Result<AdminConfig> load_admin_config(const std::string& home) {
                                                     {"cluster_id", &config.cluster_id}});
   if (!read) return read.error();
   return config;
+}
+
+Status check_home_is_free(const std::string& home) {
+  if (!exists(config_file(home)) && !exists(home + "/identity.pem")) return {};
+  const auto config = load_admin_config(home);
+  return Error{Errc::already_exists, home + " already holds a credential" +
+                                         (config ? " for cluster " + config->cluster_name : "") +
+                                         ": choose another folder"};
+}
+
+Status save_home(const std::string& home, const Credentials& credentials,
+                 const AdminConfig& config) {
+  if (Status free = check_home_is_free(home); !free) return free;
+  if (Status made = make_private_folder(home); !made) return made;
+  if (Status saved = save_credentials(home, credentials); !saved) return saved;
+  return write_yaml(config_file(home), {{"api", config.api},
+                                        {"cluster_name", config.cluster_name},
+                                        {"cluster_id", config.cluster_id}});
 }
 
 }  // namespace p2p

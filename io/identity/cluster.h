@@ -79,4 +79,10 @@ struct AdminConfig {
 // not_found: the home has no configuration.
 Result<AdminConfig> load_admin_config(const std::string& home);
 
+// already_exists: the home holds a credential, which must not be lost.
+Status check_home_is_free(const std::string& home);
+// Makes the home of an administrator or user; it must be free.
+Status save_home(const std::string& home, const Credentials& credentials,
+                 const AdminConfig& config);
+
 }  // namespace p2p

@@ -98,6 +98,12 @@ std::optional<Failure> ApiClient::post(const std::string& target,
   return call("POST", target, body == nullptr ? "" : to_json(*body), reply);
 }
 
+std::optional<Failure> ApiClient::put(const std::string& target,
+                                      const google::protobuf::Message& body,
+                                      google::protobuf::Message& reply) {
+  return call("PUT", target, to_json(body), reply);
+}
+
 std::optional<Failure> ApiClient::erase(const std::string& target,
                                         google::protobuf::Message& reply) {
   return call("DELETE", target, {}, reply);

@@ -38,6 +38,8 @@ class ApiClient {
   // Without `body` an empty one is sent.
   std::optional<Failure> post(const std::string& target, const google::protobuf::Message* body,
                               google::protobuf::Message& reply);
+  std::optional<Failure> put(const std::string& target, const google::protobuf::Message& body,
+                             google::protobuf::Message& reply);
   std::optional<Failure> erase(const std::string& target, google::protobuf::Message& reply);
   // One call of `on_line` for each line of a stream, until it returns false, the stream ends, or
   // `stop` becomes true. Neither end is a failure.
@@ -45,6 +47,8 @@ class ApiClient {
                                 const std::function<bool(std::string_view line)>& on_line,
                                 const std::atomic<bool>& stop);
 
+  // HOST:PORT of the API; empty before the first call.
+  std::string address() const { return access_ ? access_->api.str() : std::string(); }
   // HOST of the API; empty before the first call.
   std::string host() const { return access_ ? access_->api.host : std::string(); }
 

@@ -1,9 +1,12 @@
 #include "tools/p2pctl/command_line.h"
 
+#include <algorithm>
 #include "core/base/ids.h"
+
 #include "core/base/text.h"
 #include "core/base/units.h"
 #include "core/model/file_name.h"
+#include "core/model/node_set.h"
 #include "tools/p2pctl/command_line_parser.h"
 
 namespace p2p {
@@ -16,6 +19,20 @@ Result<std::uint64_t> parse_seconds(const char* option, const std::string& text)
   auto duration = parse_duration(text);
   if (!duration) return duration.error().within(option);
   return static_cast<std::uint64_t>(std::chrono::ceil<std::chrono::seconds>(*duration).count());
+}
+
+Result<std::uint64_t> parse_milliseconds(const char* option, const std::string& text) {
+  auto duration = parse_duration(text);
+  if (!duration) return duration.error().within(option);
+  return static_cast<std::uint64_t>(
+      std::chrono::ceil<std::chrono::milliseconds>(*duration).count());
+}
+
+Result<std::string> parse_plain_name(const char* kind, const std::string& text) {
+  // The same letters as in names of nodes.
+  if (check_node_name(text)) return text;
+  return usage(std::string(kind) + " " + p2p::quoted(text) +
+               ": 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit");
 }
 
 Result<std::string> parse_job(const std::string& text) {
@@ -60,8 +77,14 @@ void add_everything(Parser& parser) {
   add_publish(parser);
   add_push(parser);
   add_plan(parser);
+  add_exec(parser);
+  add_script(parser);
   add_file(parser);
   add_job(parser);
+  add_group(parser);
+  add_account(parser);
+  add_user(parser);
+  add_audit(parser);
   add_status(parser);
 }
 
@@ -99,11 +122,35 @@ UsageError usage_error(OutputFormat output, const CLI::App* at, std::string deta
   return UsageError{output, Failure{ExitCode::usage_or_internal, usage(std::move(detail))}};
 }
 
+// "--" and what stands behind it are not for the parser of options: it would read some words, as
+// "[a]" and "{}", in ways of its own.
+std::optional<std::vector<std::string>> take_words(std::vector<std::string>& arguments) {
+  const auto dashes = std::find(arguments.begin(), arguments.end(), "--");
+  if (dashes == arguments.end()) return std::nullopt;
+  std::vector<std::string> commands;
+  for (auto word = arguments.begin(); word != dashes && commands.size() < 2; ++word) {
+    if (*word == "-o" || *word == "--output" || *word == "--api") {
+      if (++word == dashes) break;
+    } else if (!word->starts_with("-")) {
+      commands.push_back(*word);
+    }
+  }
+  const bool takes_words =
+      !commands.empty() &&
+      (commands[0] == "exec" ||
+       (commands.size() == 2 && commands[0] == "script" && commands[1] == "run"));
+  if (!takes_words) return std::nullopt;
+  std::vector<std::string> words(dashes + 1, arguments.end());
+  arguments.erase(dashes, arguments.end());
+  return words;
+}
+
 }  // namespace
 
 ParsedLine parse_command_line(std::vector<std::string> arguments) {
   Parser parser;
   add_everything(parser);
+  parser.words = take_words(arguments);
   try {
     // CLI11 takes them from the back.
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());

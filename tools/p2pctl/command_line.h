@@ -13,6 +13,7 @@
 #include "core/jobs/outcome.h"
 #include "io/config/config.h"
 #include "proto/api.pb.h"
+#include "tools/p2pctl/exec_text.h"
 #include "tools/p2pctl/output.h"
 
 namespace p2p {
@@ -48,6 +49,8 @@ struct PublishCommand {
 struct PushCommand {
   proto::PushSpec spec;
   bool detach = false;
+  bool dry_run = false;
+  bool ask = false;  // whether to go on when too many have failed
 };
 struct PlanCommand {
   proto::PushSpec spec;
@@ -69,13 +72,93 @@ struct JobWatchCommand {
 struct JobCancelCommand {
   std::string job;
 };
+struct JobPauseCommand {
+  std::string job;
+};
+struct JobResumeCommand {
+  std::string job;
+};
 struct StatusCommand {};
+
+// How outputs of runs are shown.
+struct OutputView {
+  enum class Form { groups, lines, diff };
+  Form form = Form::groups;
+  Streams streams = Streams::both;
+  bool live = true;     // while the job goes on, too
+  bool rc_max = false;  // exit with the largest return code
+};
+struct ExecCommand {
+  proto::ExecSpec spec;    // without its input
+  std::string input_file;  // "-": standard input; empty: none
+  OutputView view;
+  bool detach = false;
+  bool dry_run = false;
+  bool ask = false;  // whether to go on when too many have failed
+};
+struct JobRetryCommand {
+  std::string job;
+  proto::RetryRequest request;
+  OutputView view;
+  bool detach = false;
+};
+struct JobOutputCommand {
+  std::string job;
+  std::string node;  // empty: all
+  OutputView view;
+  std::string folder;  // for a file of each stream of each node; empty: to stdout
+};
+
+struct ScriptPutCommand {
+  std::string file;
+  std::string name;
+};
+struct ScriptListCommand {};
+struct ScriptShowCommand {
+  std::string script;  // name[@version]
+  bool body = false;
+};
+struct GroupSetCommand {
+  proto::Group group;
+};
+struct GroupListCommand {};
+struct GroupShowCommand {
+  std::string name;
+};
+struct GroupRemoveCommand {
+  std::string name;
+};
+struct AccountSetCommand {
+  proto::Account account;
+};
+struct AccountListCommand {};
+struct AccountRemoveCommand {
+  std::string name;
+};
+struct UserAddCommand {
+  std::string name;
+  std::vector<std::string> roles;
+  std::string home;
+};
+struct UserListCommand {};
+struct UserRemoveCommand {
+  std::string name;
+};
+struct AuditListCommand {
+  std::uint64_t from = 1;
+};
+struct AuditVerifyCommand {};
 
 using Command =
     std::variant<InitCommand, TokenCreateCommand, NodeListCommand, NodeShowCommand,
                  NodeLabelCommand, NodeRemoveCommand, PublishCommand, PushCommand, PlanCommand,
                  FileListCommand, FileShowCommand, FileLocateCommand, JobListCommand,
-                 JobShowCommand, JobWatchCommand, JobCancelCommand, StatusCommand>;
+                 JobShowCommand, JobWatchCommand, JobCancelCommand, JobPauseCommand,
+                 JobResumeCommand, JobRetryCommand, JobOutputCommand, StatusCommand, ExecCommand,
+                 ScriptPutCommand, ScriptListCommand, ScriptShowCommand, GroupSetCommand,
+                 GroupListCommand, GroupShowCommand, GroupRemoveCommand, AccountSetCommand,
+                 AccountListCommand, AccountRemoveCommand, UserAddCommand, UserListCommand,
+                 UserRemoveCommand, AuditListCommand, AuditVerifyCommand>;
 
 struct Invocation {
   OutputFormat output = OutputFormat::table;
@@ -96,7 +179,8 @@ struct UsageError {
 
 using ParsedLine = std::variant<Invocation, Information, UsageError>;
 
-// `arguments` without the program's name.
+// `arguments` without the program's name. What stands behind "--" of exec and script run is taken
+// word by word, whatever it looks like.
 ParsedLine parse_command_line(std::vector<std::string> arguments);
 
 }  // namespace p2p

@@ -87,6 +87,8 @@ void add_push(Parser& parser) {
     bool detach = false;
     bool allocate = false;
     bool no_delta = false;
+    bool dry_run = false;
+    RolloutOptions rollout;
   };
   const auto raw = std::make_shared<Raw>();
   CLI::App* sub = parser.app.add_subcommand("push", "Bring a file to nodes");
@@ -107,7 +109,10 @@ void add_push(Parser& parser) {
                   "auto: what old and new file have in common shares its place on the disk where "
                   "the file system can do that (XFS, btrfs); never: it is copied")
       ->check(CLI::IsMember({"auto", "never"}));
-  sub->add_flag("--detach", raw->detach, "Print the job's id and do not wait for it");
+  add_rollout_options(sub, raw->rollout, WithTtl::no);
+  CLI::Option* detach =
+      sub->add_flag("--detach", raw->detach, "Print the job's id and do not wait for it");
+  sub->add_flag("--dry-run", raw->dry_run, "Say who would get it and do nothing")->excludes(detach);
   parser.command(sub, [raw]() -> Result<Command> {
     PushCommand command;
     command.spec.set_source(raw->source);
@@ -128,8 +133,13 @@ void add_push(Parser& parser) {
       if (!ttl) return ttl.error();
       command.spec.set_offline_ttl_seconds(*ttl);
     }
+    auto rollout = parse_rollout_options(raw->rollout);
+    if (!rollout) return rollout.error();
+    *command.spec.mutable_rollout() = *rollout;
     command.spec.set_allocate(raw->allocate);
     command.detach = raw->detach;
+    command.dry_run = raw->dry_run;
+    command.ask = raw->rollout.asks();
     return Command(command);
   });
 }

@@ -9,6 +9,7 @@
 #include "tools/p2pctl/commands.h"
 #include "tools/p2pctl/events.pb.h"
 #include "tools/p2pctl/home.h"
+#include "tools/p2pctl/job_text.h"
 #include "tools/p2pctl/table.h"
 #include "tools/p2pctl/terminal.h"
 
@@ -18,19 +19,6 @@ namespace {
 constexpr std::uint16_t kAgentPort = 7400;
 constexpr auto kAdminDays =
     std::chrono::duration_cast<std::chrono::days>(kAdminCertificateLife).count();
-
-// `text` as one word of a POSIX shell.
-std::string shell_word(const std::string& text) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@=+,[]";
-  if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos &&
-      text.find('[') == std::string::npos) {
-    return text;
-  }
-  std::string word = "'";
-  for (const char c : text) word += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return word + "'";
-}
 
 bool is_address(const std::string& host) {
   std::array<unsigned char, sizeof(in6_addr)> bytes;

@@ -1,5 +1,7 @@
 #include "core/base/units.h"
+#include "core/runs/run_state.h"
 #include "tools/p2pctl/commands.h"
+#include "tools/p2pctl/job_text.h"
 #include "tools/p2pctl/summary.h"
 #include "tools/p2pctl/table.h"
 
@@ -14,16 +16,34 @@ std::string done_text(std::uint64_t done, std::uint64_t total) {
 }
 
 std::string what_text(const proto::Job& job) {
+  if (job.kind() == "exec") return command_text(job);
   if (job.kind() == "publish") return job.publish().node() + ":" + job.publish().path();
   return job.push().source();
 }
 
 std::string targets_text(const proto::Job& job) {
+  if (job.kind() == "exec") return job.exec().targets();
   return job.kind() == "push" ? job.push().targets() : "";
 }
 
 std::string rate_text(std::uint64_t bytes_per_second) {
   return bytes_per_second == 0 ? "" : format_rate(static_cast<double>(bytes_per_second));
+}
+
+std::string state_of(const proto::Job& job) {
+  return job.state() + (job.paused() && !job.finished() ? " (paused)" : "");
+}
+
+std::string share_text(const proto::Job& job) {
+  if (job.kind() != "exec") return done_text(job.bytes_done(), job.bytes_total());
+  std::uint64_t ended = 0;
+  std::uint64_t all = 0;
+  for (const auto& [name, count] : job.run_counts()) {
+    const auto state = run_state_from(name);
+    all += count;
+    if (state && is_final(*state)) ended += count;
+  }
+  return done_text(ended, all);
 }
 
 std::string job_facts(const proto::Job& job) {
@@ -33,6 +53,10 @@ std::string job_facts(const proto::Job& job) {
       .add("source", what_text(job));
   if (job.kind() == "push") {
     facts.add("to", job.push().targets()).add("path", job.push().path());
+    if (const std::string turns = rollout_text(job.push().rollout()); !turns.empty()) {
+      facts.add("turns", turns);
+    }
+    if (!job.rollout_state().empty()) facts.add("turns now", job.rollout_state());
     if (job.push().limit_bytes_per_second() > 0) {
       facts.add("limit", rate_text(job.push().limit_bytes_per_second()) +
                              (job.floor().empty() ? "" : ", at best " + job.floor()));
@@ -99,13 +123,13 @@ int run(Session& session, const JobListCommand&) {
                  {"STATE"},
                  {"DONE", Table::Align::right},
                  {"RATE", Table::Align::right},
-                 {"SOURCE"},
+                 {"WHAT"},
                  {"TO"},
                  {"CREATED"}});
     for (const proto::Job& job : list.jobs()) {
-      table.add_row(
-          {job.id(), job.kind(), job.state(), done_text(job.bytes_done(), job.bytes_total()),
-           rate_text(job.bytes_per_second()), what_text(job), targets_text(job), job.created_at()});
+      table.add_row({job.id(), job.kind(), state_of(job), share_text(job),
+                     rate_text(job.bytes_per_second()), what_text(job), targets_text(job),
+                     job.created_at()});
     }
     return table.str();
   });
@@ -121,23 +145,43 @@ int run(Session& session, const JobShowCommand& command) {
     session.output.print(job);
     return 0;
   }
+  if (job.kind() == "exec") {
+    session.output.print(exec_job_text(job));
+    return 0;
+  }
   const std::string bases = basis_lines(job, BasisOf::every_node);
   session.output.print(job_facts(job) + (job.tasks().empty() ? "" : "\n" + task_table(job)) +
                        (bases.empty() ? "" : "\n" + bases));
   return 0;
 }
 
-int run(Session& session, const JobCancelCommand& command) {
+namespace {
+
+int change_job(Session& session, const std::string& id, const std::string& call) {
   proto::Job job;
-  if (auto failure = session.api.post("/v1/jobs/" + command.job + "/cancel", nullptr, job)) {
+  if (auto failure = session.api.post("/v1/jobs/" + id + "/" + call, nullptr, job)) {
     return session.output.fail(*failure);
   }
   if (session.output.format() != OutputFormat::table) {
     session.output.print(job);
   } else {
-    session.output.print(job.id() + ": " + job.state() + "\n");
+    session.output.print(job.id() + ": " + state_of(job) + "\n");
   }
   return 0;
+}
+
+}  // namespace
+
+int run(Session& session, const JobCancelCommand& command) {
+  return change_job(session, command.job, "cancel");
+}
+
+int run(Session& session, const JobPauseCommand& command) {
+  return change_job(session, command.job, "pause");
+}
+
+int run(Session& session, const JobResumeCommand& command) {
+  return change_job(session, command.job, "resume");
 }
 
 }  // namespace p2p

@@ -1,3 +1,9 @@
+#include <array>
+#include <charconv>
+#include <cstdio>
+
+#include "core/base/text.h"
+#include "core/base/units.h"
 #include "tools/p2pctl/commands.h"
 #include "tools/p2pctl/table.h"
 
@@ -21,6 +27,52 @@ std::string state_text(const proto::Node& node) {
   return node.online() ? "online" : "offline";
 }
 
+std::string exec_text(const std::string& policy) {
+  if (policy == "off") return "no: p2pd run --exec off";
+  if (policy == "scripts-only") return "scripts only: p2pd run --exec scripts-only";
+  return policy;
+}
+
+// Sizes are bytes, which nobody reads.
+std::string fact_text(const std::string& name, const std::string& value) {
+  if (name != "mem" && name != "swap" && !name.starts_with("disk.")) return value;
+  std::uint64_t bytes = 0;
+  const auto read = std::from_chars(value.data(), value.data() + value.size(), bytes);
+  return read.ec == std::errc() && read.ptr == value.data() + value.size() ? format_bytes(bytes)
+                                                                           : value;
+}
+
+std::string percent_text(double share) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.0f%%", share * 100);
+  return text.data();
+}
+
+std::string load_text(double load) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.2f", load);
+  return text.data();
+}
+
+void add_figures(const proto::NodeFigures& figures, Facts& facts) {
+  facts
+      .add("now: CPU busy",
+           percent_text(figures.cpu_busy()) + ", load " + load_text(figures.load1()))
+      .add("now: memory", format_bytes(figures.memory_available_bytes()) + " available of " +
+                              format_bytes(figures.memory_bytes()));
+  for (const proto::NodeFigures::Disk& disk : figures.disks()) {
+    facts.add("now: " + printable(disk.mount()),
+              format_bytes(disk.free_bytes()) + " free of " + format_bytes(disk.total_bytes()));
+  }
+  for (const proto::NodeFigures::Interface& link : figures.interfaces()) {
+    facts.add("now: " + printable(link.name()),
+              "in " + format_rate(static_cast<double>(link.received_bytes_per_second())) +
+                  ", out " + format_rate(static_cast<double>(link.sent_bytes_per_second())));
+  }
+  facts.add("up", format_duration(std::chrono::seconds(figures.uptime_seconds())))
+      .add("runs going on", std::to_string(figures.runs()));
+}
+
 void print_node(const Output& output, const proto::Node& node) {
   if (output.format() != OutputFormat::table) {
     output.print(node);
@@ -39,6 +91,11 @@ void print_node(const Output& output, const proto::Node& node) {
       .add("files held", std::to_string(node.files_held()))
       .add("enrolled", node.enrolled_at())
       .add("certificate until", node.certificate_expires_at());
+  if (!node.exec().empty()) facts.add("runs commands", exec_text(node.exec()));
+  if (!node.addresses().empty()) facts.add("addresses", joined(node.addresses()));
+  const Labels sorted(node.facts().begin(), node.facts().end());
+  for (const auto& [name, value] : sorted) facts.add(printable(name), fact_text(name, value));
+  if (node.has_figures()) add_figures(node.figures(), facts);
   output.print(facts.str());
 }
 

@@ -1,8 +1,10 @@
-// publish, push and job watch: the commands that follow a job to its end.
+// publish, push, job watch and job retry: the commands that follow a job to its end.
 #include "core/base/text.h"
 #include "core/base/units.h"
 #include "tools/p2pctl/commands.h"
 #include "tools/p2pctl/job_display.h"
+#include "tools/p2pctl/job_text.h"
+#include "tools/p2pctl/pause_question.h"
 #include "tools/p2pctl/summary.h"
 #include "tools/p2pctl/terminal.h"
 #include "tools/p2pctl/watch.h"
@@ -47,11 +49,22 @@ int tell_end(const Output& output, const std::string& id, const WatchEnd& end) {
   return static_cast<int>(end.job.exit_code());
 }
 
-// Exits with the job's exit code, or with 0 after Ctrl-C, because the job goes on. `known` is the
-// job's state from its creation, when this command created it.
-int follow(Session& session, const std::string& id, const std::optional<proto::Job>& known,
-           const std::atomic<bool>& stop) {
+// Targets that have begun and not ended.
+std::size_t under_way(const proto::Job& job) {
+  const proto::TaskCounts& counts = job.counts();
+  return counts.offered() + counts.accepted() + counts.running();
+}
+
+// Exits with the job's exit code, or with 0 after Ctrl-C, because the job goes on. `known`: the
+// newest state that was seen.
+int follow_tasks(Session& session, const proto::Job& known, bool ask,
+                 const std::atomic<bool>& stop) {
+  const std::string& id = known.id();
   JobDisplay display(session.output);
+  PauseQuestion question([&](const std::string& text) {
+    display.end();
+    return ask_terminal(text);
+  });
   WatchWorld world;
   world.stream = [&](const WatchWorld::OnJob& go_on) -> std::optional<Failure> {
     std::optional<Failure> unreadable;
@@ -68,55 +81,97 @@ int follow(Session& session, const std::string& id, const std::optional<proto::J
         stop);
     return unreadable ? unreadable : failure;
   };
-  world.show = [&](const proto::Job& job) { display.show(job); };
+  world.show = [&](const proto::Job& job) {
+    display.show(job);
+    if (!ask) return;
+    const auto act = question.on_state(job, under_way(job));
+    if (auto failure = carry_out(session.api, id, act)) display.say(failure->error.detail);
+  };
   world.say = [&](const std::string& line) { display.say(line); };
   world.wait = [&](Duration duration) { sleep_unless(stop, duration); };
   world.interrupted = [&] { return stop.load(); };
   world.now = monotonic_now;
-  WatchEnd end = watch_job(id, known ? WatchedJob::known : WatchedJob::asked_for, world);
+  WatchEnd end = watch_job(id, WatchedJob::known, world);
   display.end();
-  if (end.job.id().empty() && known) end.job = *known;
+  if (end.job.id().empty()) end.job = known;
   return tell_end(session.output, id, end);
 }
 
-int create_and_follow(Session& session, const proto::CreateJobRequest& request, bool detach) {
-  proto::Job job;
-  if (detach) {
-    if (auto failure = session.api.post("/v1/jobs", &request, job)) {
-      return session.output.fail(*failure);
-    }
-    if (session.output.format() != OutputFormat::table) {
-      session.output.print(job);
-      return 0;
-    }
-    session.output.print(job.id() + "\n");
-    session.output.say("watch it with: p2pctl job watch " + job.id());
-    return 0;
-  }
+int follow(Session& session, const proto::Job& known, const OutputView& view, bool ask,
+           const std::atomic<bool>& stop) {
+  if (known.kind() == "exec") return follow_runs(session, known, view, ask, stop);
+  return follow_tasks(session, known, ask, stop);
+}
+
+// Makes a job by posting `request` to `target`.
+int create_and_follow(Session& session, const std::string& target,
+                      const google::protobuf::Message& request, const OutputView& view, bool detach,
+                      bool ask) {
   // From here on Ctrl-C waits for the job's name, so that the operator learns it.
-  const std::atomic<bool>& stop = watch_for_interrupt();
-  if (auto failure = session.api.post("/v1/jobs", &request, job)) {
+  const std::atomic<bool>* stop = detach ? nullptr : &watch_for_interrupt();
+  proto::Job job;
+  if (auto failure = session.api.post(target, &request, job)) {
     return session.output.fail(*failure);
   }
-  return follow(session, job.id(), job, stop);
+  if (detach) return tell_created(session.output, job);
+  return follow(session, job, view, ask, *stop);
 }
 
 }  // namespace
 
+int tell_created(const Output& output, const proto::Job& job) {
+  if (output.format() != OutputFormat::table) {
+    output.print(job);
+    return 0;
+  }
+  output.print(job.id() + "\n");
+  output.say("watch it with: p2pctl job watch " + job.id());
+  return 0;
+}
+
+int tell_dry_run(const Output& output, const proto::Job& job) {
+  if (output.format() != OutputFormat::table) {
+    output.print(job);
+  } else {
+    output.print(dry_run_text(job));
+  }
+  return 0;
+}
+
 int run(Session& session, const PublishCommand& command) {
   proto::CreateJobRequest request;
   *request.mutable_publish() = command.spec;
-  return create_and_follow(session, request, command.detach);
+  return create_and_follow(session, "/v1/jobs", request, {}, command.detach, /*ask=*/false);
 }
 
 int run(Session& session, const PushCommand& command) {
   proto::CreateJobRequest request;
   *request.mutable_push() = command.spec;
-  return create_and_follow(session, request, command.detach);
+  const bool ask = command.ask && !command.detach && can_ask();
+  if (command.ask && !ask) request.mutable_push()->mutable_rollout()->set_on_max_fail("stop");
+  if (!command.dry_run) {
+    return create_and_follow(session, "/v1/jobs", request, {}, command.detach, ask);
+  }
+  request.set_dry_run(true);
+  proto::Job job;
+  if (auto failure = session.api.post("/v1/jobs", &request, job)) {
+    return session.output.fail(*failure);
+  }
+  return tell_dry_run(session.output, job);
+}
+
+int run(Session& session, const JobRetryCommand& command) {
+  return create_and_follow(session, "/v1/jobs/" + command.job + "/retry", command.request,
+                           command.view, command.detach, /*ask=*/false);
 }
 
 int run(Session& session, const JobWatchCommand& command) {
-  return follow(session, command.job, std::nullopt, watch_for_interrupt());
+  const std::atomic<bool>& stop = watch_for_interrupt();
+  proto::Job job;
+  if (auto failure = session.api.get("/v1/jobs/" + command.job, job)) {
+    return session.output.fail(*failure);
+  }
+  return follow(session, job, {}, /*ask=*/false, stop);
 }
 
 }  // namespace p2p

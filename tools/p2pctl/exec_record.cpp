@@ -55,7 +55,7 @@ void ExecRecord::add(const proto::JobEvent& event, const OnOutput& on_output) {
                                        ? stream.add(store_, piece.offset(), piece.data())
                                        : stream.pass(piece.offset(), piece.data());
     if (fresh.empty() || !on_output) continue;
-    on_output(of, piece.err(), stream.end() - fresh.size() - before, fresh);
+    on_output(piece.run(), piece.err(), stream.end() - fresh.size() - before, fresh);
   }
   next_ = std::max(next_, event.next());
   all_ = all_ || event.all();

@@ -36,9 +36,10 @@ std::string end_text(const proto::Run& run);
 
 class ExecRecord {
  public:
-  // Bytes that are told for the first time.
-  using OnOutput = std::function<void(const RunEntry& entry, bool err, std::uint64_t skipped,
-                                      std::string_view bytes)>;
+  // Bytes that are told for the first time, of the run with this index, behind `skipped` that were
+  // not kept.
+  using OnOutput =
+      std::function<void(std::size_t run, bool err, std::uint64_t skipped, std::string_view bytes)>;
 
   // keep: outputs stay in memory.
   enum class Outputs { keep, pass };

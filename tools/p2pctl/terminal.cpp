@@ -1,5 +1,6 @@
 #include "tools/p2pctl/terminal.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -11,9 +12,12 @@
 #include <string_view>
 #include <thread>
 
+#include "io/disk/fd.h"
+
 namespace p2p {
 namespace {
 
+constexpr std::size_t kMaxAnswerBytes = 100;
 constexpr std::size_t kUsualColumns = 80;
 constexpr Duration kInterruptPoll = std::chrono::milliseconds(100);
 
@@ -87,6 +91,27 @@ std::atomic<bool>& watch_for_interrupt() {
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
   return interrupted;
+}
+
+bool can_ask() {
+  if (::isatty(STDERR_FILENO) != 1) return false;
+  const Fd terminal(::open("/dev/tty", O_RDWR | O_CLOEXEC));
+  return static_cast<bool>(terminal);
+}
+
+std::optional<std::string> ask_terminal(const std::string& question) {
+  const Fd terminal(::open("/dev/tty", O_RDWR | O_CLOEXEC));
+  if (!terminal) return std::nullopt;
+  write_stderr(question);
+  std::string line;
+  char c = 0;
+  while (line.size() < kMaxAnswerBytes) {
+    // Ctrl-C ends the reading, too: its handler does not restart calls.
+    if (::read(terminal.get(), &c, 1) != 1) return std::nullopt;
+    if (c == '\n') return line;
+    line += c;
+  }
+  return line;
 }
 
 void sleep_unless(const std::atomic<bool>& stop, Duration duration) {

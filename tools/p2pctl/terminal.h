@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,11 @@ class LivePainter {
 // True from the first Ctrl-C or SIGTERM on, for the rest of the process. The second one kills it.
 // Call once, before other threads start.
 std::atomic<bool>& watch_for_interrupt();
+
+// Somebody can be asked: there is a terminal, and stderr is it.
+bool can_ask();
+// A line of the terminal behind `question`; nothing after Ctrl-C or at its end.
+std::optional<std::string> ask_terminal(const std::string& question);
 
 // Sleeps; comes back early, within a tenth of a second, when `stop` becomes true.
 void sleep_unless(const std::atomic<bool>& stop, Duration duration);
