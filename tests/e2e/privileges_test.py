@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """An agent that is started as root: one process faces the network without rights, its helper has
-those over files, and neither outlives the other."""
+those over files, its launcher starts what is run here, and none outlives the others."""
 
 import os
 import pathlib
@@ -45,12 +45,19 @@ def is_gone(pid):
         return True
 
 
+def called(pid):
+    return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+
+
 def owners(folder):
-    return {path.lstat().st_uid for path in [folder, *folder.rglob("*")]}
+    """Of all in a data folder but the runs, which are the launcher's."""
+    runs = folder / "runs"
+    return {path.lstat().st_uid for path in [folder, *folder.rglob("*")]
+            if path != runs and runs not in path.parents}
 
 
 @unittest.skipUnless(os.geteuid() == 0, "only root has rights to give up")
-class TwoProcesses(ClusterTest):
+class Processes(ClusterTest):
     nodes = ("n1", "n2")
 
     def setUp(self):
@@ -58,10 +65,16 @@ class TwoProcesses(ClusterTest):
         self.n1, self.n2 = (self.cluster.nodes[name] for name in self.nodes)
         self.account = default_account()
 
+    def child(self, node, name):
+        found = {called(pid): pid for pid in children(node.process.pid)}
+        self.assertEqual({"p2pd-helper", "p2pd-launcher"}, set(found), f"children of {node.name}")
+        return found[name]
+
     def helper(self, node):
-        found = children(node.process.pid)
-        self.assertEqual(1, len(found), f"{node.name} has a helper and no other child")
-        return found[0]
+        return self.child(node, "p2pd-helper")
+
+    def launcher(self, node):
+        return self.child(node, "p2pd-launcher")
 
     def run_agent(self, data, *args, **how):
         """p2pd run to its end, which must come by itself."""
@@ -99,6 +112,32 @@ class TwoProcesses(ClusterTest):
         self.assertEqual({str(self.n1.root), str(self.n1.share)},
                          {link for link in links if not link.startswith("socket:")})
         self.assertEqual("/", os.readlink(f"/proc/{helper}/cwd"))
+
+    def test_of_a_node_leave_the_launcher_all_of_root_and_one_channel(self):
+        launcher = self.launcher(self.n1)
+        for kind in ("CapPrm", "CapEff", "CapBnd"):
+            self.assertEqual(rights(os.getpid(), kind), rights(launcher, kind), kind)
+        self.assertEqual(["0"] * 4, status(launcher)["Uid"])
+        self.assertEqual(status(os.getpid())["NoNewPrivs"], status(launcher)["NoNewPrivs"])
+        links = [os.readlink(link) for link in pathlib.Path(f"/proc/{launcher}/fd").iterdir()
+                 if int(link.name) > 2]
+        self.assertEqual(1, sum(link.startswith("socket:") for link in links), links)
+        self.assertEqual({str(self.n1.data / "runs")},
+                         {link for link in links if not link.startswith("socket:")})
+        # What it writes there can be read by the agent, and changed by nobody.
+        facts = (self.n1.data / "runs").stat()
+        self.assertEqual((0, self.account.pw_gid, 0o2750),
+                         (facts.st_uid, facts.st_gid, facts.st_mode & 0o7777))
+
+    def test_of_a_node_have_no_launcher_where_nothing_may_be_run(self):
+        config = self.cluster.folder / "off.yaml"
+        config.write_text("exec: off\n")
+        for name, args in (("n10", ("--config", config)), ("n11", ("--exec", "off"))):
+            node = self.cluster.add_node(name, self.cluster.token(), run_args=args)
+            node.start()
+            self.assertEqual(["p2pd-helper"], [called(pid) for pid in children(node.process.pid)])
+            self.assertFalse((node.data / "runs").exists())
+            node.stop()
 
     # What they do together.
 
@@ -219,6 +258,17 @@ class TwoProcesses(ClusterTest):
         self.assert_copies(file, self.n2.root / "cut.bin")
         self.assertEqual([], leftovers(self.n2.root))
 
+    def test_end_together_when_the_launcher_is_killed(self):
+        helper, launcher = self.helper(self.n2), self.launcher(self.n2)
+        os.kill(launcher, signal.SIGKILL)
+        self.assertEqual(1, self.n2.process.wait(20 * SLOWNESS))
+        self.n2.process = None
+        self.assertTrue(is_gone(helper))
+        log = self.n2.log.read_text()
+        self.assertIn("the process that starts runs is gone", log)
+        self.assertIn("its launcher failed", log)
+        self.n2.start()
+
     def test_end_quietly_when_a_signal_reaches_both(self):
         self.n2.stop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -230,11 +280,12 @@ class TwoProcesses(ClusterTest):
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
             self.n2.process = process
             self.n2.wait_ready()
-            helper = self.helper(self.n2)
+            helper, launcher = self.helper(self.n2), self.launcher(self.n2)
             os.killpg(process.pid, number)
             self.assertEqual(0, process.wait(20 * SLOWNESS))
             self.n2.process = None
             self.assertTrue(is_gone(helper))
+            self.assertTrue(is_gone(launcher))
             self.assertNotIn("ERROR", self.n2.log.read_text()[before:])
         self.n2.start()
 
@@ -257,7 +308,7 @@ class TwoProcesses(ClusterTest):
     def test_are_one_as_root_when_that_is_asked_for(self):
         node = self.cluster.add_node("n6", self.cluster.token(), run_args=("--user", "root"))
         node.start()
-        self.assertEqual([], children(node.process.pid))
+        self.assertEqual(["p2pd-launcher"], [called(pid) for pid in children(node.process.pid)])
         self.assertEqual(["0"] * 4, status(node.process.pid)["Uid"])
         self.assertIn("runs as root in one process, which is not recommended",
                       node.log.read_text())
@@ -291,7 +342,7 @@ class TwoProcesses(ClusterTest):
                 [*run, "--root", str(node.root), "--user", "nobody", "--ready-file",
                  str(node.ready_file)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **how)
         node.wait_ready()
-        self.assertEqual([], children(node.process.pid))
+        self.assertEqual(["p2pd-launcher"], [called(pid) for pid in children(node.process.pid)])
         file = make_file(self.n1.share / "ordinary.bin", MiB)
         self.cluster.publish("n1", file, "images/ordinary")
         self.cluster.ctl_ok("push", "images/ordinary", "--to", "n7", "--path", "image.bin")
@@ -315,8 +366,14 @@ class TwoProcesses(ClusterTest):
                               timeout=20 * SLOWNESS)
         self.assertEqual(1, done.returncode)
         self.assertIn("is started by p2pd run", done.stderr)
+        done = subprocess.run([str(AGENT), "launcher", "--channel", "0", "--runs", "/tmp", "--exec",
+                               "any"], text=True, stdin=subprocess.DEVNULL, capture_output=True,
+                              check=False, timeout=20 * SLOWNESS)
+        self.assertEqual(1, done.returncode)
+        self.assertIn("is started by p2pd run", done.stderr)
         usage = subprocess.run([str(AGENT), "--help"], text=True, capture_output=True, check=True)
         self.assertNotIn("helper", usage.stdout)
+        self.assertNotIn("launcher", usage.stdout)
 
 
 if __name__ == "__main__":

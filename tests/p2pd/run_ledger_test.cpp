@@ -234,5 +234,34 @@ TEST_CASE("The ledger outlives its process", "[p2pd][runs]") {
   CHECK(again->answer == OfferAnswer::say_recorded);
 }
 
+TEST_CASE("What is refused is on record, and a later offer of it starts nothing", "[p2pd][runs]") {
+  Book book;
+  for (const RunState end : {rejected, cancelled}) {
+    const RunId id = id_of(end == rejected ? 1 : 2);
+    const auto record = book.ledger.refuse(id, 17, end, "because", kNow);
+    REQUIRE(record);
+    CHECK(state_of(*record) == end);
+    const auto answer = book.take(id);
+    CHECK(answer.answer == OfferAnswer::say_recorded);
+    CHECK(state_of(answer.record) == end);
+    CHECK(answer.record.text() == "because");
+  }
+}
+
+TEST_CASE("What is on record is not refused any more", "[p2pd][runs]") {
+  Book book;
+  book.take(id_of(1));
+  const auto record = book.ledger.refuse(id_of(1), 17, cancelled, "", kNow);
+  REQUIRE(record);
+  CHECK(state_of(*record) == accepted);
+}
+
+TEST_CASE("Of refused ids that nobody would begin any more none is kept", "[p2pd][runs]") {
+  Book book;
+  const RunId old = id_of(1, hours(24 * 41));
+  REQUIRE(book.ledger.refuse(old, 17, rejected, "", kNow));
+  CHECK_FALSE(*book.ledger.find(old));
+}
+
 }  // namespace
 }  // namespace p2p
