@@ -62,6 +62,7 @@ void Agent::on_tracker_message(const proto::TrackerMessage& message) {
     case Kind::kWelcome: {
       node_name_ = message.welcome().node_name();
       take_labels(message.welcome().labels());
+      runs_->is_named(node_name_);
       log_info("tracker", "connected", {{"tracker", node_.tracker}, {"as", node_name_}});
       link_->set_slow(false);
       removed_myself_ = false;

@@ -187,7 +187,9 @@ void Runs::decide(Entry run) {
   run->second.task.reset();
   offload(
       pool_, lane_of(run->first), control_, alive_,
-      [this, id = run->first, task, alive = alive_] { return decide_now(id, *task, alive); },
+      [this, id = run->first, task, node = node_name_, alive = alive_] {
+        return decide_now(id, *task, node, alive);
+      },
       [this, id = run->first](const Decided& decided) { on_decided(id, decided); });
 }
 
@@ -214,7 +216,7 @@ Runs::Decided Runs::refuse_now(const RunId& id, std::uint64_t job, RunState end,
   return decided;
 }
 
-Runs::Decided Runs::decide_now(const RunId& id, const proto::RunTask& task,
+Runs::Decided Runs::decide_now(const RunId& id, const proto::RunTask& task, const std::string& node,
                                const std::shared_ptr<bool>& alive) {
   const auto known = ledger_.find(id);
   if (!known) {
@@ -251,7 +253,7 @@ Runs::Decided Runs::decide_now(const RunId& id, const proto::RunTask& task,
       run->second.wanted_from = run->second.connection == connection_;
       tell(run);
     });
-    return start_now(id, std::move(order), std::move(answer->record));
+    return start_now(id, std::move(order), std::move(answer->record), node);
   }
   Decided decided;
   decided.record = std::move(answer->record);
@@ -259,7 +261,11 @@ Runs::Decided Runs::decide_now(const RunId& id, const proto::RunTask& task,
   return decided;
 }
 
-Runs::Decided Runs::start_now(const RunId& id, proto::RunOrder order, proto::RunRecord record) {
+Runs::Decided Runs::start_now(const RunId& id, proto::RunOrder order, proto::RunRecord record,
+                              const std::string& node) {
+  // Beside P2PD_RUN. The ledger has the order as it was given: a node may be renamed.
+  order.add_environment("P2PD_NODE=" + node);
+  order.add_environment("P2PD_JOB=" + JobId{record.job()}.str());
   Decided decided;
   decided.record = std::move(record);
   decided.begun = true;

@@ -60,6 +60,8 @@ class Runs {
   // Blocking, before anything else: finds again what went on while there was no agent.
   Status recover();
 
+  // As the tracker calls this node: commands find it in P2PD_NODE.
+  void is_named(const std::string& node) { node_name_ = node; }
   void on_welcome();
   void on_tracker_down();
   void take(const proto::RunTask& task);
@@ -116,9 +118,10 @@ class Runs {
   bool find_blobs(Run& run);
   void decide(Entry run);
   void ask_ledger_first(Entry waiting);
-  Decided decide_now(const RunId& id, const proto::RunTask& task,
+  Decided decide_now(const RunId& id, const proto::RunTask& task, const std::string& node,
                      const std::shared_ptr<bool>& alive);
-  Decided start_now(const RunId& id, proto::RunOrder order, proto::RunRecord record);
+  Decided start_now(const RunId& id, proto::RunOrder order, proto::RunRecord record,
+                    const std::string& node);
   Decided refuse_now(const RunId& id, std::uint64_t job, RunState end, const std::string& why);
   Decided cancel_now(const RunId& id, std::uint64_t job);
   Decided unrecorded(const RunId& id, std::uint64_t job, RunState state, const std::string& why);
@@ -144,6 +147,7 @@ class Runs {
   boost::asio::io_context& control_;
   const RunsSettings settings_;
   Owner& owner_;
+  std::string node_name_;
   RunLedger ledger_;
   RunFolders folders_;
   std::unique_ptr<LauncherClient> launcher_;
