@@ -21,6 +21,8 @@ int main(int argc, char** argv) {
   std::uint32_t silent = 0;
   std::string rack_rate;
   std::string seed_dies;
+  p2p::RolloutTexts turns;
+  std::string pause;
   int runs = 1;
   app.add_option("--receivers", settings.receivers)->capture_default_str();
   app.add_option("--seeds", settings.seeds)->capture_default_str();
@@ -57,6 +59,9 @@ int main(int argc, char** argv) {
   app.add_option("--have-times", settings.have.chunk_times)->capture_default_str();
   app.add_flag("!--no-offers", settings.offers, "seeds serve what they are asked for");
   app.add_option("--open-offers", settings.offer.open_offers)->capture_default_str();
+  app.add_option("--wave", turns.waves, "sizes of waves, as of p2pctl push: 1,10%,100%");
+  app.add_option("--window", turns.window, "at most so many receivers under way");
+  app.add_option("--pause-between", pause, "from the end of a wave to the next");
   app.add_option("--seed", settings.seed, "number of the run")->capture_default_str();
   app.add_option("--runs", runs, "with consecutive seed numbers")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
@@ -73,6 +78,20 @@ int main(int argc, char** argv) {
       return 1;
     }
   }
+  if (!pause.empty()) {
+    const auto time = p2p::parse_duration(pause);
+    if (!time) {
+      std::fprintf(stderr, "swarm_sim: %s\n", time.error().detail.c_str());
+      return 1;
+    }
+    turns.pause_between = *time;
+  }
+  const auto rollout = p2p::parse_rollout(turns);
+  if (!rollout) {
+    std::fprintf(stderr, "swarm_sim: %s\n", rollout.error().detail.c_str());
+    return 1;
+  }
+  settings.rollout = *rollout;
   settings.file_bytes = *bytes;
   settings.rates = {static_cast<double>(*bytes_per_second), static_cast<double>(*bytes_per_second)};
   settings.network.round_trip = *trip;

@@ -46,6 +46,7 @@ SimSwarm::SimSwarm(const SwarmSettings& settings)
       space_(tree_of(settings.file_bytes)),
       network_(world_, settings.network, *this),
       rng_(settings.seed),
+      rollout_(settings.rollout, settings.receivers),
       out_(space_.count()) {
   for (NodeIndex i = 0; i < settings.receivers + settings.seeds; ++i) {
     const bool is_seed = i >= settings.receivers;
@@ -115,6 +116,24 @@ void SimSwarm::start(NodeIndex index) {
       if (nodes_[index]->started && nodes_[other]->started) connect(index, other);
     });
   }
+}
+
+// As the tracker does: all whose turn has come are entered before any is told.
+void SimSwarm::give_turns() {
+  if (!settings_.rollout.limits_anything()) return;
+  const WallTime now{world_.now().since_start};
+  const std::vector<std::size_t> turns = rollout_.take_turns(now);
+  for (const std::size_t turn : turns) {
+    swarm_.on_rack(id_of(static_cast<NodeIndex>(turn)), rack_of(static_cast<NodeIndex>(turn)));
+    swarm_.on_wants(id_of(static_cast<NodeIndex>(turn)));
+  }
+  for (const std::size_t turn : turns) {
+    world_.after(Duration{0}, [this, index = static_cast<NodeIndex>(turn)] {
+      if (network_.alive(index)) start(index);
+    });
+  }
+  const WallTime next = rollout_.next_deadline();
+  if (next != WallTime::max() && next > now) world_.after(next - now, [this] { give_turns(); });
 }
 
 void SimSwarm::connect(NodeIndex a, NodeIndex b) {
@@ -313,6 +332,8 @@ void SimSwarm::on_arrived(NodeIndex from, NodeIndex index, const ChunkRange& ran
       node.whole_at = world_.now();
       ++whole_;
       tell_news(index);
+      rollout_.set(index, Rollout::Phase::good, WallTime{world_.now().since_start});
+      give_turns();
     }
   }
   perform(index);
@@ -363,13 +384,15 @@ SwarmResult SimSwarm::run() {
     swarm_.on_holder(id_of(seed(i)), {true, settings_.file_bytes, ""});
   }
   // All targets that are online are entered before any is told.
-  for (NodeIndex i = 0; i < settings_.receivers; ++i) {
+  const bool in_turns = settings_.rollout.limits_anything();
+  expected_ = settings_.receivers;
+  if (in_turns) give_turns();
+  for (NodeIndex i = 0; i < settings_.receivers && !in_turns; ++i) {
     if (nodes_[i]->late > Duration{0}) continue;
     swarm_.on_rack(id_of(i), rack_of(i));
     swarm_.on_wants(id_of(i));
   }
-  expected_ = settings_.receivers;
-  for (NodeIndex i = 0; i < settings_.receivers; ++i) {
+  for (NodeIndex i = 0; i < settings_.receivers && !in_turns; ++i) {
     world_.after(nodes_[i]->late, [this, i] {
       if (network_.alive(i)) start(i);
     });

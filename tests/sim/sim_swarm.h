@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/jobs/rollout.h"
 #include "core/swarm/swarm.h"
 #include "core/transfer/download.h"
 #include "core/transfer/have_batch.h"
@@ -45,6 +46,8 @@ struct SwarmSettings {
   bool offers = true;  // false: seeds serve what they are asked for
   // Of all connections, in each second; they stand again after up to a second.
   double cut_share = 0;
+  // Receivers get their turns in the order of their numbers. Without limits all begin at once.
+  RolloutRules rollout;
   std::uint64_t seed = 1;
   Duration give_up = std::chrono::hours(10);
 };
@@ -78,6 +81,7 @@ class SimSwarm final : private Network::Listener {
 
   void begin(NodeIndex node);
   void start(NodeIndex node);
+  void give_turns();
   void connect(NodeIndex a, NodeIndex b);
   void met(NodeIndex node, NodeIndex other);
   void disconnect(NodeIndex a, NodeIndex b);
@@ -102,6 +106,7 @@ class SimSwarm final : private Network::Listener {
   Network network_;
   Rng rng_;
   Swarm swarm_;
+  Rollout rollout_;
   std::vector<std::unique_ptr<Node>> nodes_;
   void note_out(ChunkIndex chunk);
   std::uint64_t seeds_sent() const;

@@ -52,6 +52,24 @@ TEST_CASE("A receiver that joins late gets everything too", "[sim]") {
   CHECK(result.everybody);
 }
 
+TEST_CASE("In waves everybody gets everything, and no wave begins before the one before has ended",
+          "[sim]") {
+  SwarmSettings settings = small_fleet();
+  const double at_once = SimSwarm(settings).run().last_seconds;
+  RolloutTexts texts;
+  texts.waves = "1,25%,100%";
+  settings.rollout = *parse_rollout(texts);
+  const SwarmResult result = SimSwarm(settings).run();
+  INFO(summary(settings, result));
+  CHECK(result.everybody);
+  // Each of the three takes at least what a file takes over one link.
+  CHECK(result.last_seconds >= 3 * result.floor_seconds);
+  CHECK(result.last_seconds > at_once);
+  SimSwarm unlucky(settings);
+  unlucky.dies(unlucky.receiver(0), std::chrono::seconds(1));
+  CHECK(unlucky.run().everybody);
+}
+
 TEST_CASE("With offers a seed sends each chunk about once, and the swarm is near the floor",
           "[sim]") {
   SwarmSettings settings = small_fleet();

@@ -19,6 +19,9 @@ void SimSwarm::dies(NodeIndex node, Duration after) {
       --whole_;
     }
     go(node);
+    if (nodes_[node]->seed) return;
+    rollout_.set(node, Rollout::Phase::bad, WallTime{world_.now().since_start});
+    give_turns();
   });
 }
 
