@@ -22,8 +22,6 @@ constexpr std::chrono::milliseconds kLastReports{1000};
 
 // Of what an agent says: records and answers have limits, too.
 constexpr std::size_t kMaxDetailBytes = 1000;
-// What is known of a job when it is made: half a record; what becomes of it needs room as well.
-constexpr std::size_t kMaxJobTextBytes = kMaxRecordBytes / 2;
 
 TaskReport report_from(const proto::TaskUpdate& update) {
   TaskReport report;
@@ -117,53 +115,6 @@ BoardJob JobBoard::from_store(StoredJob stored, WallTime now) const {
 
 ContentId JobBoard::content_of(const BoardJob& job) const {
   return ContentId::from_raw(job.record.content_id()).value_or(ContentId{});
-}
-
-void JobBoard::create(const proto::CreateJobRequest& request, const std::string& created_by,
-                      WallTime now, std::function<void(Result<JobId>)> done) {
-  auto planned = plan(request, now);
-  if (!planned) return done(planned.error());
-  make(*std::move(planned), created_by, std::move(done));
-}
-
-void JobBoard::make(Plan plan, const std::string& created_by,
-                    std::function<void(Result<JobId>)> done) {
-  BoardJob job = std::move(plan.job);
-  if (job.record.ByteSizeLong() > kMaxJobTextBytes) {
-    if (job.reserved) catalogue_.release(*job.reserved);
-    return done(Error{Errc::invalid_argument,
-                      "source, targets and path are longer than 16 KiB "
-                      "together: select nodes by ranges or labels"});
-  }
-  const JobId id{numbers_->next()};
-  job.record.set_number(id.number);
-  job.record.set_created_by(created_by);
-
-  // Pages first, the head last: a crash in between leaves no job, rather than one without targets.
-  const auto& tasks = job.shown().tasks();
-  for (const TaskStatus& task : tasks) job.stored_states.push_back(task.state);
-  for (StateBatch& pages : all_task_pages(id.number, tasks)) journal_.commit(std::move(pages));
-  StateBatch head;
-  put_job(job.record, head);
-  const auto noted = add_audit(job, head);
-  jobs_.emplace(id, std::move(job));
-  journal_.commit(std::move(head), [this, id, noted, done = std::move(done)](const Status& stored) {
-    if (!stored) {
-      if (noted) audit_->take_back(*noted);
-      if (const auto& name = jobs_.at(id).reserved) catalogue_.release(*name);
-      jobs_.erase(id);
-      return done(stored.error());
-    }
-    BoardJob& durable = jobs_.at(id);
-    log_info("jobs", "job begins",
-             {{"job", id.str()},
-              {"kind", durable.record.kind()},
-              {"source", durable.record.source()},
-              {"targets", durable.record.target_count()},
-              {"by", durable.record.created_by()}});
-    begin(durable, wall_now());
-    done(id);
-  });
 }
 
 void JobBoard::begin(BoardJob& job, WallTime now) {

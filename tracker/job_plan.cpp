@@ -4,6 +4,7 @@
 #include "core/model/destination.h"
 #include "core/model/target_expression.h"
 #include "io/content/merkle.h"
+#include "io/log/log.h"
 #include "io/runtime/wall_clock.h"
 #include "tracker/job_board.h"
 #include "tracker/job_plan.h"
@@ -13,6 +14,8 @@ namespace {
 
 constexpr std::uint64_t kDefaultOfflineTtl = 600;
 constexpr std::uint64_t kMaxOfflineTtl = 30ull * 24 * 3600;
+// What is known of a job when it is made: half a record; what becomes of it needs room as well.
+constexpr std::size_t kMaxJobTextBytes = kMaxRecordBytes / 2;
 
 }  // namespace
 
@@ -183,6 +186,53 @@ Result<JobBoard::Plan> JobBoard::plan(const proto::CreateJobRequest& request, Wa
   }
   record.set_created_unix_ms(unix_millis(now));
   return plan;
+}
+
+void JobBoard::create(const proto::CreateJobRequest& request, const std::string& created_by,
+                      WallTime now, std::function<void(Result<JobId>)> done) {
+  auto planned = plan(request, now);
+  if (!planned) return done(planned.error());
+  make(*std::move(planned), created_by, std::move(done));
+}
+
+void JobBoard::make(Plan plan, const std::string& created_by,
+                    std::function<void(Result<JobId>)> done) {
+  BoardJob job = std::move(plan.job);
+  if (job.record.ByteSizeLong() > kMaxJobTextBytes) {
+    if (job.reserved) catalogue_.release(*job.reserved);
+    return done(Error{Errc::invalid_argument,
+                      "source, targets and path are longer than 16 KiB "
+                      "together: select nodes by ranges or labels"});
+  }
+  const JobId id{numbers_->next()};
+  job.record.set_number(id.number);
+  job.record.set_created_by(created_by);
+
+  // Pages first, the head last: a crash in between leaves no job, rather than one without targets.
+  const auto& tasks = job.shown().tasks();
+  for (const TaskStatus& task : tasks) job.stored_states.push_back(task.state);
+  for (StateBatch& pages : all_task_pages(id.number, tasks)) journal_.commit(std::move(pages));
+  StateBatch head;
+  put_job(job.record, head);
+  const auto noted = add_audit(job, head);
+  jobs_.emplace(id, std::move(job));
+  journal_.commit(std::move(head), [this, id, noted, done = std::move(done)](const Status& stored) {
+    if (!stored) {
+      if (noted) audit_->take_back(*noted);
+      if (const auto& name = jobs_.at(id).reserved) catalogue_.release(*name);
+      jobs_.erase(id);
+      return done(stored.error());
+    }
+    BoardJob& durable = jobs_.at(id);
+    log_info("jobs", "job begins",
+             {{"job", id.str()},
+              {"kind", durable.record.kind()},
+              {"source", durable.record.source()},
+              {"targets", durable.record.target_count()},
+              {"by", durable.record.created_by()}});
+    begin(durable, wall_now());
+    done(id);
+  });
 }
 
 std::optional<std::uint64_t> JobBoard::add_audit(const BoardJob& job, StateBatch& batch) const {
