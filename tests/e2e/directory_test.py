@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import urllib.parse
 
-from cluster import ClusterTest, main, wait_until
+from cluster import TRACKER, ClusterTest, main, wait_until
 
 SCRIPT = b"#!/bin/sh\necho hello\n"
 
@@ -35,7 +35,12 @@ class Directory(ClusterTest):
     nodes = ("web1", "web2")
 
     def setUp(self):
-        self.admin = Client(self.cluster, self.cluster.home)
+        self.admin = self.client(self.cluster.home)
+
+    def client(self, folder):
+        client = Client(self.cluster, folder)
+        self.addCleanup(client.connection.close)
+        return client
 
     def ok(self, method, path, body=None, client=None):
         status, answer = (client or self.admin).call(method, path, body)
@@ -67,7 +72,7 @@ class Directory(ClusterTest):
                                text=True, capture_output=True, check=True, timeout=60).stdout
         self.assertIn(f"CN = {name}", shown)
         self.assertIn(f"/user/{made['id']}", shown)
-        return Client(self.cluster, folder)
+        return self.client(folder)
 
     def script(self, name, body):
         return {"name": name, "body": base64.b64encode(body).decode()}
@@ -169,7 +174,7 @@ class Directory(ClusterTest):
         self.assertFalse(json.loads(stream.readline())["finished"])
         self.ok("DELETE", "/v1/users/eve")
         # The job waits for its node, and its stream would go on as long.
-        with self.assertRaises((http.client.IncompleteRead, OSError)):
+        with self.assertRaises((http.client.IncompleteRead, ConnectionError, ssl.SSLError)):
             stream.read()
         self.ok("POST", f"/v1/jobs/{job}/cancel")
 
@@ -202,8 +207,11 @@ class Directory(ClusterTest):
         dan = self.user("dan")
         count = len(self.audit())
         self.cluster.tracker.kill()
+        checked = subprocess.run([TRACKER, "--data", self.cluster.tracker.data, "--verify-audit"],
+                                 capture_output=True, text=True, check=True, timeout=60).stdout
+        self.assertIn(f"{count} audit records", checked)
         self.cluster.tracker.start()
-        self.admin = Client(self.cluster, self.cluster.home)
+        self.admin = self.client(self.cluster.home)
         dan.connection.close()
         self.ok("GET", "/v1/status", client=dan)
         self.ok("GET", "/v1/groups/kept")
