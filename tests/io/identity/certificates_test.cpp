@@ -78,7 +78,7 @@ CertificatePtr certificate_with_names(const std::string& names) {
 }  // namespace
 
 TEST_CASE("An identity survives being written as a URI", "[io][identity]") {
-  for (const Role role : {Role::agent, Role::tracker, Role::admin}) {
+  for (const Role role : {Role::agent, Role::tracker, Role::admin, Role::user}) {
     const Identity identity{kCluster, role, kNode};
     CHECK(must(parse_identity(identity.uri())) == identity);
   }
@@ -281,14 +281,14 @@ TEST_CASE("A tracker's certificate holds its host names and addresses", "[io][id
   CHECK(must(identity_of(leaf)) == spec.identity);
 }
 
-TEST_CASE("Agents and trackers are servers and clients, administrators only clients",
+TEST_CASE("Agents and trackers are servers and clients, administrators and users only clients",
           "[io][identity]") {
   const TestCluster cluster;
-  for (const Role role : {Role::agent, Role::tracker, Role::admin}) {
+  for (const Role role : {Role::agent, Role::tracker, Role::admin, Role::user}) {
     const auto certificate = parsed(must(issue(cluster.intermediate, cluster.spec(role))));
     CHECK(X509_check_purpose(certificate.get(), X509_PURPOSE_SSL_CLIENT, 0) == 1);
     CHECK(X509_check_purpose(certificate.get(), X509_PURPOSE_SSL_SERVER, 0) ==
-          (role == Role::admin ? 0 : 1));
+          (role == Role::admin || role == Role::user ? 0 : 1));
   }
 }
 

@@ -88,7 +88,7 @@ TEST_CASE("A statement of one purpose is none of another", "[io][identity]") {
 
 TEST_CASE("Only a tracker of the same cluster signs", "[io][identity]") {
   Signed s;
-  for (const Role role : {Role::agent, Role::admin}) {
+  for (const Role role : {Role::agent, Role::admin, Role::user}) {
     INFO(to_string(role));
     CHECK(s.refusal(Purpose::ticket, Signed::by(s.cluster.member(role), Purpose::ticket, "x")) ==
           Errc::denied);
