@@ -101,7 +101,12 @@ const CLI::App* deepest(const CLI::App* app) {
 // CLI11 calls a misspelt command "a subcommand is required".
 std::string problem_text(const CLI::App* at, const CLI::ParseError& problem) {
   const auto commands = at->get_subcommands([](const CLI::App*) { return true; });
-  if (commands.empty()) return problem.what();
+  if (commands.empty()) {
+    const bool has_words = at->get_name() == "exec" || at->get_name() == "run";
+    const bool extra = dynamic_cast<const CLI::ExtrasError*>(&problem) != nullptr;
+    return problem.what() +
+           std::string(has_words && extra ? "; what nodes are to run stands behind --" : "");
+  }
   // What a command does not know falls through to those above it.
   const CLI::App* top = at;
   while (top->get_parent() != nullptr) top = top->get_parent();

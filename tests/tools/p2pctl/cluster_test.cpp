@@ -68,6 +68,25 @@ TEST_CASE("A cluster that was made is loaded with the same name, id and keys",
   CHECK(*loaded->pin() == *spki_pin(made->root_pem));
 }
 
+TEST_CASE("A user's home is made once, for its owner alone, and loaded again",
+          "[io][identity][cluster]") {
+  const TemporaryFolder folder;
+  const auto cluster = create_cluster(options_in(folder), kNow);
+  REQUIRE(cluster);
+  const auto credentials = make_member(
+      *cluster, {Identity{cluster->id, Role::admin, cluster->id}, {}, kAdminCertificateLife}, kNow);
+  REQUIRE(credentials);
+  const AdminConfig config{"tracker.example:7401", cluster->name, cluster->id};
+  REQUIRE(save_home(folder / "ann", *credentials, config));
+  CHECK(mode_of(folder / "ann/identity.pem") == 0600);
+  CHECK(load_admin_config(folder / "ann")->api == "tracker.example:7401");
+  CHECK(load_credentials(folder / "ann")->key_pem == credentials->key_pem);
+  const Status again = save_home(folder / "ann", *credentials, config);
+  REQUIRE_FALSE(again);
+  CHECK(again.error().code == Errc::already_exists);
+  CHECK(again.error().detail.find("prod") != std::string::npos);
+}
+
 TEST_CASE("Private keys of a cluster are for their owner alone", "[io][identity][cluster]") {
   const TemporaryFolder folder;
   REQUIRE(create_cluster(options_in(folder), kNow));
