@@ -11,9 +11,9 @@ namespace {
 
 // "failed,lost": what the tracker understands (RetryRequest).
 Result<proto::RetryRequest> parse_retry(const std::string& only) {
-  constexpr std::array<std::string_view, 8> kKnown{"failed",        "lost",      "rejected",
+  constexpr std::array<std::string_view, 9> kKnown{"failed",        "lost",      "rejected",
                                                    "expired",       "timed_out", "cancelled",
-                                                   "undeliverable", "skipped"};
+                                                   "undeliverable", "skipped",   "exited"};
   proto::RetryRequest request;
   std::string_view rest = only;
   while (!rest.empty()) {
