@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "core/runs/output_segments.h"
 #include "core/runs/output_window.h"
 
 namespace p2p {
@@ -91,7 +92,7 @@ Result<Glance> glance_at(const RunLedger& ledger, const RunFolders& folders,
   const bool ended = is_final(glance.state);
   if (ended && sight->result) add_result(*sight->result, glance.report);
   const std::uint64_t end =
-      ended ? std::numeric_limits<std::uint64_t>::max() : record->keep_bytes();
+      ended ? std::numeric_limits<std::uint64_t>::max() : head_of_output(record->keep_bytes());
   Reader reader(folders, order.id, end, glance);
   std::size_t room = order.bytes_max;
   for (const bool err : {order.err_first, !order.err_first}) {

@@ -33,8 +33,8 @@ struct Glance {
   proto::RunReport report;
   std::uint64_t keep_bytes = 0;  // of each stream
   std::vector<Piece> pieces;
-  // Behind these pieces there is something to send now. While the run goes on only the first
-  // keep_bytes of a stream are sent, so that one that never stops talking has an end.
+  // Behind these pieces there is something to send now. While the run goes on only the
+  // head of a stream is sent (output_segments.h), so that one that never stops talking has an end.
   bool more = false;
   // The run has ended, and nothing is left.
   bool drained = false;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/runs/output_segments.h"
 #include "io/log/log.h"
 #include "p2pd/offload.h"
 #include "p2pd/runs.h"
@@ -150,7 +151,7 @@ void Runs::on_change(int watch, RunChange change) {
   if (change == RunChange::state) return step(run);
   const auto& next = run->second.next;
   // Of one that has said so much already, the rest is read behind its end.
-  if (std::min(next[0], next[1]) < run->second.keep_bytes) look_soon(run->first);
+  if (std::min(next[0], next[1]) < head_of_output(run->second.keep_bytes)) look_soon(run->first);
 }
 
 void Runs::look_soon(const RunId& id) {

@@ -15,13 +15,19 @@
 
 namespace p2p {
 
+// The head of a stream that keeps `limit` bytes. It is all that is told while a run goes on: so
+// what is told of equal outputs is equal, however long they are and whenever somebody looked.
+constexpr std::uint64_t head_of_output(std::uint64_t limit) {
+  return limit / 2;
+}
+
 class OutputSegments {
  public:
   static constexpr std::uint64_t kMinLimit = 8 * 1024;
   static constexpr std::uint64_t kTailSegments = 4;
 
   // `limit` in bytes, at least kMinLimit.
-  explicit OutputSegments(std::uint64_t limit) : head_(limit / 2), segment_(limit / 8) {
+  explicit OutputSegments(std::uint64_t limit) : head_(head_of_output(limit)), segment_(limit / 8) {
     P2P_CHECK(limit >= kMinLimit);
   }
 

@@ -52,6 +52,13 @@ class Exec(ClusterTest):
         self.assertIn("n[1-3] (3)", run.out)
         self.assertEqual(1, run.out.count("same"))
 
+    def test_equal_output_is_one_group_however_long(self):
+        run = self.shell("*", "seq 1000000", "--keep", "256KiB")
+        self.assertEqual(0, run.code, run)
+        self.assertEqual(1, run.out.count("n[1-3] (3)"), run.out[:200])
+        self.assertIn("not kept", run.text)
+        self.assertIn("\n1000000\n", run.out)
+
     def test_other_output_is_another_group(self):
         run = self.shell("*", 'case $P2PD_NODE in n3) echo $KIND;; *) echo web;; esac', "--env",
                          "KIND=database")

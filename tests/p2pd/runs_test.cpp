@@ -188,7 +188,8 @@ TEST_CASE("A command that says too much is told with its beginning and its end",
   CHECK(run.output[0].starts_with(std::string(32 * 1024, '\0')));
   CHECK(run.output[0].ends_with("end\n"));
   CHECK_THAT(run.output[0], Catch::Contains("[...]"));
-  CHECK(run.output[0].size() < 2 * 64 * 1024);
+  // Nothing of what lay between, whatever it was when somebody looked.
+  CHECK(run.output[0].size() <= 64 * 1024 + 2 * std::string("[...]").size());
   CHECK(run.last.out().bytes() == 5'000'004);
   CHECK(run.last.out().head() < run.last.out().tail_begin());
 }
