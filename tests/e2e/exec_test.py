@@ -195,6 +195,22 @@ class Exec(ClusterTest):
         self.assertEqual(0, run.code, run)
         self.assertIn("end of it", run.out)
 
+    def test_attachments_lie_on_the_nodes_before_anything_runs(self):
+        source = self.cluster.nodes["n1"].share / "app.img"
+        source.write_bytes(bytes(range(256)) * 8000)
+        self.cluster.publish("n1", source, "images/app")
+        roots = self.cluster.folder / "nodes"
+        run = self.shell("n[2-3]", f"cksum < {roots}/$P2PD_NODE/app.img", "--attach",
+                         "images/app=app.img")
+        self.assertEqual(0, run.code, run)
+        self.assertIn("n[2-3] (2)", run.out)
+        self.assertIn("2048000", run.out)
+        (self.cluster.nodes["n3"].root / "taken").mkdir()
+        run = self.shell("n[2-3]", f"touch {self.work}/started", "--attach", "images/app=taken")
+        self.assertEqual(2, run.code, run)
+        self.assertIn("nothing was started", run.err)
+        self.assertFalse((self.work / "started").exists())
+
     def test_windows_line_ends_and_a_missing_first_line_are_refused_at_once(self):
         run = self.put("crlf", "#!/bin/sh\r\necho hello\r\n")
         self.assertEqual(1, run.code, run)

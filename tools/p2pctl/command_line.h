@@ -89,8 +89,9 @@ struct OutputView {
   bool rc_max = false;  // exit with the largest return code
 };
 struct ExecCommand {
-  proto::ExecSpec spec;    // without its input
-  std::string input_file;  // "-": standard input; empty: none
+  proto::ExecSpec spec;                      // without its input
+  std::vector<proto::PushSpec> attachments;  // brought to the nodes before; without targets
+  std::string input_file;                    // "-": standard input; empty: none
   OutputView view;
   bool detach = false;
   bool dry_run = false;

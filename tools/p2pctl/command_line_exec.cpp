@@ -13,7 +13,7 @@ namespace {
 
 struct ExecOptions {
   std::string targets, account, timeout, grace, input, folder, keep;
-  std::vector<std::string> environment;
+  std::vector<std::string> environment, attachments;
   RolloutOptions rollout;
   ViewOptions view;
   bool detach = false;
@@ -36,6 +36,10 @@ void add_exec_options(CLI::App* sub, ExecOptions& options) {
                   "NAME=VALUE for its otherwise clean environment, repeatable")
       ->allow_extra_args(false);
   sub->add_option("--folder", options.folder, "Folder to work in, by default the account's home");
+  sub->add_option("--attach", options.attachments,
+                  "SOURCE=PATH: a file that is brought to all of the nodes first, as push does it, "
+                  "from node to node; repeatable. Where one does not arrive, nothing is started")
+      ->allow_extra_args(false);
   sub->add_option("--keep", options.keep,
                   "How much of stdout and of stderr each node keeps, beginning and end: 1MiB by "
                   "default, 64MiB at most");
@@ -79,6 +83,22 @@ Status set_keep(const ExecOptions& options, proto::ExecSpec& spec) {
   return {};
 }
 
+// "SOURCE=PATH"; a source has no '=' but in a path on a node, which is published first then.
+Result<std::vector<proto::PushSpec>> parse_attachments(const std::vector<std::string>& texts) {
+  std::vector<proto::PushSpec> attachments;
+  for (const std::string& text : texts) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
+      return usage("--attach " + p2p::quoted(text) +
+                   ": write SOURCE=PATH, as in images/app@7=/srv/app.img");
+    }
+    auto push = parse_push(text.substr(0, equals), "--attach", text.substr(equals + 1));
+    if (!push) return push.error();
+    attachments.push_back(*std::move(push));
+  }
+  return attachments;
+}
+
 // Everything but what is run.
 Result<ExecCommand> exec_command(const ExecOptions& options) {
   ExecCommand command;
@@ -101,6 +121,9 @@ Result<ExecCommand> exec_command(const ExecOptions& options) {
   auto rollout = parse_rollout_options(options.rollout);
   if (!rollout) return rollout.error();
   *command.spec.mutable_rollout() = *rollout;
+  auto attachments = parse_attachments(options.attachments);
+  if (!attachments) return attachments.error();
+  command.attachments = *std::move(attachments);
   command.input_file = options.input;
   command.view = view_of(options.view);
   command.detach = options.detach;

@@ -42,6 +42,9 @@ Result<std::string> parse_job(const std::string& text);
 // "files/domain/name[@version]" or "contents/HEX".
 Result<std::string> parse_file(const std::string& text);
 Result<HostPort> parse_api(const std::string& text);
+// A push of `source` to `path`, both checked; `option` names where the path was written.
+Result<proto::PushSpec> parse_push(const std::string& source, const char* option,
+                                   const std::string& path);
 
 // How many targets at a time, in which waves, until when: of exec, script run and push.
 struct RolloutOptions {

@@ -35,6 +35,16 @@ Status check_push(const proto::PushSpec& spec) {
 
 }  // namespace
 
+Result<proto::PushSpec> parse_push(const std::string& source, const char* option,
+                                   const std::string& path) {
+  if (auto parsed = parse_source(source); !parsed) return parsed.error();
+  if (Status fits = check_destination(option, path); !fits) return fits.error();
+  proto::PushSpec spec;
+  spec.set_source(source);
+  spec.set_path(path);
+  return spec;
+}
+
 void add_publish(Parser& parser) {
   struct Raw {
     std::string source, name, base;

@@ -6,6 +6,7 @@
 #include "tools/p2pctl/api_client.h"
 #include "tools/p2pctl/command_line.h"
 #include "tools/p2pctl/output.h"
+#include "tools/p2pctl/watch.h"
 
 namespace p2p {
 
@@ -69,6 +70,10 @@ int run(Session& session, const JobResumeCommand& command);
 // Follows an exec job to its end, or to Ctrl-C; see commands_exec.cpp. Returns the exit code.
 int follow_runs(Session& session, const proto::Job& job, const OutputView& view, bool ask,
                 const std::atomic<bool>& stop);
+// Follows a push or a publish to its end, or to Ctrl-C, with progress on stderr and nothing on
+// stdout; `known` is the newest state that was seen. See commands_transfer.cpp.
+WatchEnd watch_tasks(Session& session, const proto::Job& known, bool ask,
+                     const std::atomic<bool>& stop);
 // What is said of a job that nobody waits for, and of one that was not made.
 int tell_created(const Output& output, const proto::Job& job);
 int tell_dry_run(const Output& output, const proto::Job& job);

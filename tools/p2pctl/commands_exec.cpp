@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/base/text.h"
+#include "tools/p2pctl/attachments.h"
 #include "tools/p2pctl/commands.h"
 #include "tools/p2pctl/exec_follow.h"
 #include "tools/p2pctl/exec_show.h"
@@ -99,7 +100,11 @@ int run(Session& session, const ExecCommand& command) {
   request.set_dry_run(command.dry_run);
   const bool waits = !command.detach && !command.dry_run;
   // From here on Ctrl-C waits for the job's name, so that the operator learns it.
-  const std::atomic<bool>* stop = waits ? &watch_for_interrupt() : nullptr;
+  const bool attaches = !command.attachments.empty() && !command.dry_run;
+  const std::atomic<bool>* stop = waits || attaches ? &watch_for_interrupt() : nullptr;
+  if (attaches) {
+    if (auto code = bring_attachments(session, command.attachments, request, *stop)) return *code;
+  }
   proto::Job job;
   if (auto failure = session.api.post("/v1/jobs", &request, job)) {
     return session.output.fail(*failure);

@@ -59,6 +59,33 @@ std::size_t under_way(const proto::Job& job) {
 // newest state that was seen.
 int follow_tasks(Session& session, const proto::Job& known, bool ask,
                  const std::atomic<bool>& stop) {
+  return tell_end(session.output, known.id(), watch_tasks(session, known, ask, stop));
+}
+
+int follow(Session& session, const proto::Job& known, const OutputView& view, bool ask,
+           const std::atomic<bool>& stop) {
+  if (known.kind() == "exec") return follow_runs(session, known, view, ask, stop);
+  return follow_tasks(session, known, ask, stop);
+}
+
+// Makes a job by posting `request` to `target`.
+int create_and_follow(Session& session, const std::string& target,
+                      const google::protobuf::Message& request, const OutputView& view, bool detach,
+                      bool ask) {
+  // From here on Ctrl-C waits for the job's name, so that the operator learns it.
+  const std::atomic<bool>* stop = detach ? nullptr : &watch_for_interrupt();
+  proto::Job job;
+  if (auto failure = session.api.post(target, &request, job)) {
+    return session.output.fail(*failure);
+  }
+  if (detach) return tell_created(session.output, job);
+  return follow(session, job, view, ask, *stop);
+}
+
+}  // namespace
+
+WatchEnd watch_tasks(Session& session, const proto::Job& known, bool ask,
+                     const std::atomic<bool>& stop) {
   const std::string& id = known.id();
   JobDisplay display(session.output);
   PauseQuestion question([&](const std::string& text) {
@@ -94,30 +121,8 @@ int follow_tasks(Session& session, const proto::Job& known, bool ask,
   WatchEnd end = watch_job(id, WatchedJob::known, world);
   display.end();
   if (end.job.id().empty()) end.job = known;
-  return tell_end(session.output, id, end);
+  return end;
 }
-
-int follow(Session& session, const proto::Job& known, const OutputView& view, bool ask,
-           const std::atomic<bool>& stop) {
-  if (known.kind() == "exec") return follow_runs(session, known, view, ask, stop);
-  return follow_tasks(session, known, ask, stop);
-}
-
-// Makes a job by posting `request` to `target`.
-int create_and_follow(Session& session, const std::string& target,
-                      const google::protobuf::Message& request, const OutputView& view, bool detach,
-                      bool ask) {
-  // From here on Ctrl-C waits for the job's name, so that the operator learns it.
-  const std::atomic<bool>* stop = detach ? nullptr : &watch_for_interrupt();
-  proto::Job job;
-  if (auto failure = session.api.post(target, &request, job)) {
-    return session.output.fail(*failure);
-  }
-  if (detach) return tell_created(session.output, job);
-  return follow(session, job, view, ask, *stop);
-}
-
-}  // namespace
 
 int tell_created(const Output& output, const proto::Job& job) {
   if (output.format() != OutputFormat::table) {
