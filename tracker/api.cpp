@@ -148,7 +148,8 @@ void Api::status(const Exchange& exchange, const std::vector<std::string>&) {
     view.set_nodes_online(view.nodes_online() + (node.online ? 1 : 0));
   }
   view.set_files(static_cast<std::uint32_t>(catalogue_.files().size()));
-  view.set_jobs_running(static_cast<std::uint32_t>(board_.running()));
+  const std::size_t others = also_running_ ? also_running_() : 0;
+  view.set_jobs_running(static_cast<std::uint32_t>(board_.running() + others));
   view.set_uptime_seconds(seconds(monotonic_now() - started_));
   view.set_certificate_expires_at(rfc3339(certificate_expires_));
   reply(exchange, view);

@@ -5,6 +5,7 @@
 // are rooms of their own.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -37,6 +38,8 @@ class Api {
   // For the rooms that have calls of their own.
   Router& router() { return router_; }
 
+  // Jobs of other boards that run, for /v1/status.
+  void count_also(std::function<std::size_t()> running) { also_running_ = std::move(running); }
   // For /v1/status, once known.
   void set_addresses(std::string agents, std::string api, WallTime certificate_expires);
 
@@ -94,6 +97,7 @@ class Api {
   // Names by ids, of those who have connected; a certificate has both.
   std::map<std::string, std::string> administrators_;
   Router router_;
+  std::function<std::size_t()> also_running_;
   std::string agents_address_, api_address_;
   WallTime certificate_expires_{};
   Time started_{};

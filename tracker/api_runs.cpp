@@ -100,7 +100,7 @@ void RunsApi::list(const ApiCall& call) {
     const bool exec = j < execs.size();
     if (!job && !exec) break;
     if (exec && (!job || execs[j]->record.number() > jobs[i]->record.number())) {
-      *list.add_jobs() = exec_view(*execs[j++], parts_.registry, WithRuns::no);
+      *list.add_jobs() = exec_view(*execs[j++], parts_.registry, WithRuns::in_list);
     } else {
       *list.add_jobs() =
           job_view(*jobs[i++], parts_.jobs, parts_.registry, parts_.catalogue, WithTasks::no);

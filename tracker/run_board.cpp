@@ -24,17 +24,26 @@ RunBoard::RunBoard(Parts parts, Rng rng, const RunBoardLimits& limits)
       limits_(limits) {}
 
 Status RunBoard::load(StateStore& store, WallTime now) {
-  auto stored = load_execs(store);
-  if (!stored) return stored.error();
+  const auto heads = load_exec_heads(store);
+  if (!heads) return heads.error();
   auto logs = files_.outputs();
   if (!logs) return logs.error();
   logs_ = *std::move(logs);
   store_ = &store;
   patient_until_ = now + limits_.patience;
-  for (StoredExec& one : *stored) {
-    const JobId id{one.record.number()};
+  std::size_t jobs = 0;
+  std::size_t runs = 0;
+  for (auto head = heads->rbegin(); head != heads->rend(); ++head) {
+    const JobId id{head->number()};
     numbers_.take(id.number);
-    BoardExec& entry = jobs_.emplace(id, from_store(std::move(one), now)).first->second;
+    if (head->finished_unix_ms() != 0) {
+      runs += head->target_count();
+      if (++jobs > limits_.finished_jobs || runs > limits_.finished_runs) continue;
+    }
+    auto stored = load_exec(store, id.number);
+    if (!stored) return stored.error();
+    if (!*stored) continue;
+    BoardExec& entry = jobs_.emplace(id, from_store(**std::move(stored), now)).first->second;
     if (entry.finished()) continue;
     if (Status loaded = load_unfinished(entry, now); !loaded) return loaded;
   }
@@ -53,7 +62,6 @@ BoardExec RunBoard::from_store(StoredExec stored, WallTime now) const {
   if (!rules) rules = ExecRules{};  // of a later release: it goes on without waves
   rules->patient_until = patient_until_;
   entry.stored_memory = memory_of(entry.record.rollout());
-  entry.folded = fold_targets(stored.runs, registry_);
   entry.job.emplace(std::move(stored.runs), *rules, entry.stored_memory, entry.record.cancelled(),
                     now);
   entry.stored_changes = entry.job->changes();

@@ -69,7 +69,7 @@ struct BoardExec {
   proto::ExecRecord record;
   std::optional<ExecJob> job;
   proto::TrackerMessage offer;  // what every node is sent, but for the run's id
-  std::string folded;           // the targets, for people
+  mutable std::string folded;   // the targets, for people; once asked for
   bool stored = false;          // agents may hear of it
 
   std::uint64_t stored_changes = 0;  // of ExecJob::changes

@@ -80,48 +80,8 @@ std::optional<RunStatus> run_from(const proto::RunPage::Run& stored) {
   return run;
 }
 
-Result<std::vector<StoredExec>> load_below(StateStore& store, std::string_view prefix) {
-  constexpr std::size_t kKeyBytes = 5 + 6 + 1 + 3;
-  std::vector<StoredExec> jobs;
-  std::optional<Error> bad;
-  StoredExec current;
-  std::string current_key;
-  const auto finish = [&] {
-    // Behind its own pages there may be some of a job that had this number and was never made.
-    const std::size_t count = current.record.target_count();
-    if (current.record.number() > 0) {
-      if (current.runs.size() > count) current.runs.resize(count);
-      jobs.push_back(std::move(current));
-    }
-    current = StoredExec{};
-  };
-  const Status scanned = store.scan(prefix, [&](std::string_view key, const auto& entry) {
-    const std::string job(key.substr(0, kKeyBytes));
-    if (job != current_key) {
-      finish();
-      current_key = job;
-    }
-    bool good = true;
-    if (key.substr(std::min(key.size(), kKeyBytes)) == "/head") {
-      good = current.record.ParseFromString(entry.value);
-    } else {
-      proto::RunPage page;
-      good = page.ParseFromString(entry.value);
-      for (const auto& stored : page.runs()) {
-        auto run = run_from(stored);
-        good = good && run.has_value();
-        if (run) current.runs.push_back(*std::move(run));
-      }
-    }
-    if (!good) {
-      bad = Error{Errc::corrupt, "state store: record " + std::string(key) + " cannot be read"};
-    }
-    return good;
-  });
-  if (!scanned) return scanned.error();
-  if (bad) return *bad;
-  finish();
-  return jobs;
+Error unreadable(std::string_view key) {
+  return {Errc::corrupt, "state store: record " + std::string(key) + " cannot be read"};
 }
 
 }  // namespace
@@ -147,15 +107,45 @@ std::vector<StateBatch> changed_run_pages(std::uint64_t number, const ExecJob& j
   return batches;
 }
 
-Result<std::vector<StoredExec>> load_execs(StateStore& store) {
-  return load_below(store, kPrefix);
+Result<std::vector<proto::ExecRecord>> load_exec_heads(StateStore& store) {
+  std::vector<proto::ExecRecord> heads;
+  std::optional<Error> bad;
+  const Status scanned = store.scan(kPrefix, [&](std::string_view key, const auto& entry) {
+    if (!key.ends_with("/head")) return true;
+    if (!heads.emplace_back().ParseFromString(entry.value)) bad = unreadable(key);
+    return !bad;
+  });
+  if (!scanned) return scanned.error();
+  if (bad) return *bad;
+  return heads;
 }
 
 Result<std::optional<StoredExec>> load_exec(StateStore& store, std::uint64_t number) {
-  auto jobs = load_below(store, exec_key(number) + "/");
-  if (!jobs) return jobs.error();
-  if (jobs->empty()) return std::optional<StoredExec>();
-  return std::optional(std::move(jobs->front()));
+  StoredExec job;
+  std::optional<Error> bad;
+  const std::string prefix = exec_key(number) + "/";
+  const Status scanned = store.scan(prefix, [&](std::string_view key, const auto& entry) {
+    bool good = true;
+    if (key.substr(prefix.size()) == "head") {
+      good = job.record.ParseFromString(entry.value);
+    } else {
+      proto::RunPage page;
+      good = page.ParseFromString(entry.value);
+      for (const auto& stored : page.runs()) {
+        auto run = run_from(stored);
+        good = good && run.has_value();
+        if (run) job.runs.push_back(*std::move(run));
+      }
+    }
+    if (!good) bad = unreadable(key);
+    return good;
+  });
+  if (!scanned) return scanned.error();
+  if (bad) return *bad;
+  if (job.record.number() == 0) return std::optional<StoredExec>();
+  // Behind its own pages there may be some of a job that had this number and was never made.
+  if (job.runs.size() > job.record.target_count()) job.runs.resize(job.record.target_count());
+  return std::optional(std::move(job));
 }
 
 void set_memory(const Rollout::Memory& memory, proto::RolloutRecord& record) {

@@ -31,8 +31,9 @@ void put_exec(const proto::ExecRecord& record, StateBatch& batch);
 std::vector<StateBatch> changed_run_pages(std::uint64_t number, const ExecJob& job,
                                           std::uint64_t since);
 
-// In rising order. A job without its head, which is written last, does not exist.
-Result<std::vector<StoredExec>> load_execs(StateStore& store);
+// The heads of all jobs, in rising order. A job without its head, which is written last, does not
+// exist.
+Result<std::vector<proto::ExecRecord>> load_exec_heads(StateStore& store);
 // Nothing when there is none of this number.
 Result<std::optional<StoredExec>> load_exec(StateStore& store, std::uint64_t number);
 

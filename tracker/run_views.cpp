@@ -4,6 +4,7 @@
 
 #include "core/base/text.h"
 #include "io/runtime/wall_clock.h"
+#include "tracker/run_plan.h"
 
 namespace p2p {
 namespace {
@@ -47,6 +48,11 @@ void set_spec(const BoardExec& job, proto::ExecSpec& spec) {
 
 }  // namespace
 
+const std::string& folded_targets(const BoardExec& job, const Registry& registry) {
+  if (job.folded.empty()) job.folded = fold_targets(job.job->runs(), registry);
+  return job.folded;
+}
+
 proto::Run run_view(const BoardExec& job, std::size_t index, const Registry& registry,
                     WallTime now) {
   const RunStatus& run = job.job->runs()[index];
@@ -88,7 +94,7 @@ proto::Job exec_view(const BoardExec& job, const Registry& registry, WithRuns wi
   view.set_script_name(record.script_name());
   view.set_script_sha256(hex_of(record.script_sha256()));
   view.set_order_sha256(hex_of(record.order_sha256()));
-  view.set_targets_folded(job.folded);
+  if (with_runs != WithRuns::in_list) view.set_targets_folded(folded_targets(job, registry));
   for (const auto& [state, name] : kRunStateNames) {
     const std::size_t count = job.job->count(state);
     if (count > 0) {

@@ -130,6 +130,7 @@ Status Tracker::start() {
   board_.set_audit(audit_);
   if (Status loaded = runs_.load(*store_, wall_now()); !loaded) return loaded;
   note_jobs_of_runs();
+  api_.count_also([this] { return runs_.running(); });
   if (Status made = make_contexts(); !made) return made;
 
   auto agents_port = listener_.listen(

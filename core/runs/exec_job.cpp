@@ -150,8 +150,8 @@ bool ExecJob::on_report(std::size_t run, RunState state, RunFacts facts, WallTim
     finish(run, state, std::move(known.facts.text), now);
   } else {
     move(run, state);
-    // It said so on a connection that knows nothing of the cancel yet.
-    if (cancelled_) effects_.push_back(Cancel{run});
+    // It may have begun since it was told; one that is coming is told when it is here.
+    if (cancelled_ && presence_[run].where == Where::here) effects_.push_back(Cancel{run});
   }
   return true;
 }
