@@ -52,8 +52,8 @@ void RunWatch::remove(int watch) const {
 
 void RunWatch::wait() {
   descriptor_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                         [this](boost::system::error_code error) {
-                           if (error) return;
+                         [this, alive = alive_](boost::system::error_code error) {
+                           if (error || !*alive) return;
                            read();
                            wait();
                          });

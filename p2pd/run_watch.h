@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <functional>
+#include <memory>
 #include <string>
 
 namespace p2p {
@@ -19,6 +20,7 @@ class RunWatch {
   // `on_change` is called on the thread of `control`; `watch` is what add() gave.
   RunWatch(boost::asio::io_context& control,
            std::function<void(int watch, RunChange change)> on_change);
+  ~RunWatch() { *alive_ = false; }
 
   // False where the system has no room for a watch: then nothing is ever heard.
   bool works() const { return inotify_ >= 0; }
@@ -33,6 +35,7 @@ class RunWatch {
   int inotify_ = -1;  // the descriptor's
   boost::asio::posix::stream_descriptor descriptor_;
   std::function<void(int, RunChange)> on_change_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   alignas(8) std::array<char, 16 * 1024> events_{};
 };
 

@@ -159,8 +159,8 @@ void Runs::look_soon(const RunId& id) {
   soon_.insert(id);
   if (!first) return;
   soon_timer_.expires_after(kOutputPause);
-  soon_timer_.async_wait([this](boost::system::error_code error) {
-    if (error) return;
+  soon_timer_.async_wait([this, alive = alive_](boost::system::error_code error) {
+    if (error || !*alive) return;
     for (const RunId& waiting : std::exchange(soon_, {})) {
       if (const Entry run = runs_.find(waiting); run != runs_.end()) step(run);
     }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -82,7 +83,7 @@ class Launcher {
       : socket_(socket), runs_(std::move(runs)), settings_(settings) {}
 
   Status serve() {
-    remove_unfinished();
+    if (Status entered = enter(); !entered) return entered;
     for (;;) {
       auto message = receive_from_helper_channel(socket_, /*files_expected=*/true);
       if (!message) return message.error();
@@ -103,6 +104,17 @@ class Launcher {
   }
 
  private:
+  // While the launcher of an agent that was killed still works, what it has not finished stays.
+  Status enter() {
+    presence_ = Fd(::openat(runs_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!presence_) return error_from_errno(errno, "open the folder of runs");
+    if (::flock(presence_.get(), LOCK_EX | LOCK_NB) == 0) remove_unfinished();
+    while (::flock(presence_.get(), LOCK_SH) != 0) {
+      if (errno != EINTR) return error_from_errno(errno, "lock the folder of runs");
+    }
+    return {};
+  }
+
   // Folders that a launcher made and died before a shim had them: nothing ran.
   void remove_unfinished() {
     const auto names = run_files::names_in(runs_.get());
@@ -233,6 +245,7 @@ class Launcher {
 
   const int socket_;
   const Fd runs_;
+  Fd presence_;  // locked; not runs_, which every shim inherits
   const LauncherSettings& settings_;
 };
 

@@ -30,7 +30,7 @@ struct HeardRun {
   std::array<std::string, 2> output;  // with a mark where something is missing
   std::array<std::uint64_t, 2> end{};
   bool output_behind_end = false;
-  bool ended() const { return is_final(*run_state_from(last.state())); }
+  bool ended() const { return !states.empty() && is_final(*run_state_from(last.state())); }
 };
 
 class RunsNode final : private Runs::Owner {
@@ -142,6 +142,9 @@ class RunsNode final : private Runs::Owner {
     return await_end(*RunId::from_raw(order.id()));
   }
   bool has_folder(const RunId& id) const { return exists(node_.folders.path_of(id)); }
+  bool has_result(const RunId& id) const {
+    return exists(node_.folders.path_of(id) + "/" + run_files::kResult);
+  }
   std::optional<RunState> recorded(const RunId& id) {
     const auto record = RunLedger(store).find(id);
     REQUIRE(record);
@@ -177,7 +180,7 @@ class RunsNode final : private Runs::Owner {
     if (output.offset() > run.end[stream]) run.output[stream] += "[...]";
     run.output[stream] += output.bytes();
     run.end[stream] = output.offset() + output.bytes().size();
-    run.output_behind_end |= run.last.IsInitialized() && !run.states.empty() && run.ended();
+    run.output_behind_end |= run.ended();
   }
   void on_launcher_lost(const Error& why) override { launcher_lost = why.detail; }
 

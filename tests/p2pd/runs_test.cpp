@@ -147,7 +147,8 @@ TEST_CASE("Output is told while the command runs, each stream in its order", "[p
 TEST_CASE("No more than 64 KiB is on the way, and the end waits behind it", "[p2pd][runs]") {
   RunsNode node;
   node.takes_output = false;
-  const proto::RunOrder order = node.shell("head -c 300000 /dev/zero");
+  proto::RunOrder order = node.shell("head -c 3000000 /dev/zero");
+  order.set_keep_bytes(8 * 1024 * 1024);
   const RunId id = id_of(order);
   node.offer(order);
   REQUIRE(node.until([&] { return node.on_the_way(id) == 64 * 1024; }));
@@ -157,26 +158,25 @@ TEST_CASE("No more than 64 KiB is on the way, and the end waits behind it", "[p2
 
   SECTION("what is taken makes room") {
     node.takes_output = true;
-    CHECK(node.await_end(id).output[0] == std::string(300'000, '\0'));
+    CHECK(node.await_end(id).output[0] == std::string(3'000'000, '\0'));
     CHECK_FALSE(node.heard[id].output_behind_end);
   }
   SECTION("another run has its turn, and does not wait for the end of this one") {
     const proto::RunOrder other = node.shell("echo short");
     node.offer(other);
-    node.know(id_of(other), /*final=*/false);
+    REQUIRE(node.until([&] { return node.has_result(id_of(other)); }));
     for (int i = 0; i < 100; ++i) node.turn();
-    proto::RunOutputTaken taken;
-    taken.set_id(id.raw());
-    taken.set_upto(32 * 1024);
-    node.runs->take_output_taken(taken);
-    CHECK(node.await_end(id_of(other)).output[0] == "short\n");
+    REQUIRE(node.until([&] {
+      node.take_output(id);
+      return node.heard[id_of(other)].output[0] == "short\n" || node.heard[id].ended();
+    }));
     CHECK_FALSE(node.heard[id].ended());
   }
   SECTION("of a run that has said enough only the end is told") {
     node.take_output(id, /*enough=*/true);
     CHECK(node.await_end(id).last.state() == "exited");
     CHECK(node.on_the_way(id) == 64 * 1024);
-    CHECK(node.heard[id].last.out().bytes() == 300'000);
+    CHECK(node.heard[id].last.out().bytes() == 3'000'000);
   }
 }
 

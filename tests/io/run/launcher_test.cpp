@@ -324,5 +324,18 @@ TEST_CASE("Folders that no shim was given are cleared away", "[io][run]") {
   CHECK_FALSE(test::exists(left));
 }
 
+TEST_CASE("What another launcher is still making is not cleared away", "[io][run]") {
+  RunNode node;
+  CHECK(node.launcher->remove(test::new_run_id()));  // it serves
+  const std::string making = node.folders.path() + "/.new-" + test::new_run_id().hex();
+  fs::create_directory(making);
+  {
+    RunNode next(ExecPolicy::any, node.folders.path());
+    CHECK(next.launcher->remove(test::new_run_id()));
+    CHECK(test::exists(making));
+  }
+  fs::remove(making);
+}
+
 }  // namespace
 }  // namespace p2p
