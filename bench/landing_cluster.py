@@ -51,12 +51,15 @@ class Process:
 
 
 def helpers_of(program):
-    """The processes below a running program that have not ended: [Process]."""
+    """The processes below a running program that have not ended, but its launcher: [Process]."""
     parents = {}
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                name, stat = (entry / "stat").read_text().rsplit(")", 1)
+                if name.endswith("(p2pd-launcher"):
+                    continue
+                stat = stat.split()
                 parents.setdefault(int(stat[1]), []).append(int(entry.name))
     found, queue = [], [program.process.pid]
     while queue:
