@@ -64,7 +64,7 @@ Status Runs::recover() {
     run.looked = true;
     run.state = glance->state;
     run.report = std::move(glance->report);
-    run.drained = glance->drained;
+    run.drained = run.silent = glance->drained;
   }
   if (!runs_.empty()) log_info("runs", "found again", {{"runs", runs_.size()}});
   clean_up();
@@ -373,7 +373,8 @@ void Runs::on_tracker_down() {
       run = runs_.erase(run);
       continue;
     }
-    at.wanted_from = at.enough = at.drained = false;
+    at.wanted_from = at.enough = false;
+    at.drained = at.silent;
     at.told.reset();
     at.next = {};
     at.more = true;

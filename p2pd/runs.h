@@ -94,6 +94,7 @@ class Runs {
     bool looked = false;        // at least once
     bool more = true;           // there may be output to send
     bool drained = false;       // ended, and all output was sent
+    bool silent = false;        // ended without any output
     bool err_first = false;     // the streams take turns
     bool tracker_done = false;  // the tracker wants to hear no more of it
     bool complained = false;

@@ -20,7 +20,7 @@ bool Runs::is_reading(const Run& run) const {
 }
 
 bool Runs::may_say_end(const Run& run) const {
-  return run.drained || run.enough || !run.recorded;
+  return run.drained || run.enough || !run.recorded || run.state == RunState::rejected;
 }
 
 // Looks once more, as soon as the look that is under way has ended.
@@ -71,6 +71,7 @@ void Runs::on_glance(const RunId& id, std::uint64_t connection, Result<Glance> g
   run.keep_bytes = glance->keep_bytes;
   if (connection == connection_) {
     run.looked = true;
+    run.silent = glance->drained && glance->pieces.empty() && run.next == decltype(run.next){};
     send_output(entry, *glance);
     run.more |= glance->more;
     run.drained = glance->drained;
@@ -108,7 +109,8 @@ proto::RunReport Runs::to_tell(const Run& run) const {
   proto::RunReport report;
   report.set_id(run.report.id());
   report.set_job(run.report.job());
-  report.set_state(std::string(to_string(RunState::running)));
+  const bool begun = run.report.begun_unix_ms() != 0;
+  report.set_state(std::string(to_string(begun ? RunState::running : RunState::accepted)));
   report.set_begun_unix_ms(run.report.begun_unix_ms());
   report.set_account(run.report.account());
   return report;

@@ -215,6 +215,29 @@ TEST_CASE("After a new connection everything is told again, from where the track
   CHECK(node.await_end(id).last.state() == "cancelled");
 }
 
+TEST_CASE("An end without output is told at once after a new connection", "[p2pd][runs]") {
+  RunsNode node;
+  const proto::RunOrder silent = node.command({"true"});
+  const proto::RunOrder impossible = node.command({"no-such-program-here"});
+  const proto::RunOrder cancelled = node.command({"true"});
+  node.cancel(id_of(cancelled));
+  node.run(silent);
+  node.run(impossible);
+  node.await_end(id_of(cancelled));
+  const bool restart = GENERATE(false, true);
+  node.heard.clear();
+  if (restart) {
+    node.restart();
+  } else {
+    node.disconnect();
+    node.connect();
+  }
+  using States = std::vector<std::string>;
+  CHECK(node.heard[id_of(silent)].states == States{"exited"});
+  CHECK(node.heard[id_of(impossible)].states == States{"rejected"});
+  CHECK(node.heard[id_of(cancelled)].states == States{"cancelled"});
+}
+
 TEST_CASE("A run goes on without its agent, and the next one tells its end", "[p2pd][runs]") {
   RunsNode node;
   const proto::RunOrder running = node.shell("echo a; sleep 1000");
