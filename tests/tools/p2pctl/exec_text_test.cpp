@@ -114,7 +114,7 @@ TEST_CASE("Long lists of nodes and of reasons are cut and say so", "[tools][exec
   CHECK(text.find(" more (500)") != std::string::npos);
 }
 
-TEST_CASE("--rc max is the largest return code, a signal as a shell counts it",
+TEST_CASE("With --rc max it is the largest return code, a signal as a shell counts it",
           "[tools][exec_text]") {
   CHECK(largest_return_code(record_of({{"a1", "", 0}, {"a2", "", 3}, {"a3", "", 1}})) == 3);
   CHECK(largest_return_code(record_of({{"a1", "", 0}})) == 0);
