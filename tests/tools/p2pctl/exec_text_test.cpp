@@ -154,7 +154,7 @@ TEST_CASE("With --no-group every line stands behind its node's name", "[tools][e
   CHECK(err == "a1: oops\n");
 }
 
-TEST_CASE("-o json is one document with every node's result", "[tools][exec_text]") {
+TEST_CASE("With -o json it is one document with every node's result", "[tools][exec_text]") {
   std::string text;
   write_json_result(record_of({{"a1", "x\n", 0, "e"}, {"a2", std::string("\xff\x00", 2), 3}}),
                     [&](std::string_view bytes) { text += bytes; });
