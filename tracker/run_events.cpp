@@ -10,9 +10,9 @@
 namespace p2p {
 namespace {
 
-// Changes wait this long for others, or longer when telling them takes long: a stream never has
-// more than a part of the thread.
-constexpr Duration kPace = std::chrono::milliseconds(30);
+// What changes is told at once, but not within this time after the last telling, which is longer when
+// telling takes long: a stream never has more than a part of the thread.
+constexpr Duration kPace = std::chrono::milliseconds(5);
 constexpr int kPaceOverCost = 4;
 constexpr Duration kWatchPace = std::chrono::milliseconds(250);
 // A reader can tell a quiet job from a dead tracker.
@@ -60,7 +60,7 @@ void RunEvents::wake() {
     quiet_too_long_ = false;
     armed_ = false;
   }
-  if (!armed_) arm(pace_);
+  if (!armed_) arm(std::max(Duration::zero(), pace_ - (monotonic_now() - pumped_)));
 }
 
 void RunEvents::arm(Duration delay) {
@@ -103,7 +103,8 @@ void RunEvents::pump() {
     if (!next_line(*job)) break;
   }
   if (over_) return;
-  const Duration cost = monotonic_now() - begun;
+  pumped_ = monotonic_now();
+  const Duration cost = pumped_ - begun;
   pace_ = std::max(kPace, cost * kPaceOverCost);
   if (!armed_ && !reading_) {
     quiet_too_long_ = true;

@@ -45,7 +45,8 @@ class RunEvents : public std::enable_shared_from_this<RunEvents> {
   bool blocked_ = false;  // until the client has taken what waits for it
   bool over_ = false;
   bool quiet_too_long_ = false;
-  Duration pace_;  // between a change and its telling
+  Duration pace_;  // between two tellings
+  Time pumped_{};  // the end of the last one
   Time told_{};
 
   bool begun_ = false;            // the first line is told
