@@ -231,16 +231,19 @@ class Launcher {
   }
 
   Status remove(const RunId& id) {
-    const std::string path = id.hex() + "/" + run_files::kLock;
-    const Fd lock(::openat(runs_.get(), path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-    if (lock && run_files::is_locked(lock.get())) {
-      return Error{Errc::unavailable, "run " + id.hex() + " still goes on"};
-    }
+    const std::string name = id.hex();
+    const Fd folder(
+        ::openat(runs_.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!folder && errno != ENOENT)
+      return error_from_errno(errno, "open the folder of run " + name);
+    const Result<bool> held = folder ? run_files::is_held(folder.get()) : false;
+    if (!held) return held.error();
+    if (*held) return Error{Errc::unavailable, "run " + name + " still goes on"};
     // Of one that left processes behind, which may have ended since.
     if (const auto parent = own_cgroup_folder()) {
-      ::rmdir((*parent + "/" + run_cgroup_name(id.hex())).c_str());
+      ::rmdir((*parent + "/" + run_cgroup_name(name)).c_str());
     }
-    return remove_files(runs_.get(), id.hex());
+    return remove_files(runs_.get(), name);
   }
 
   const int socket_;

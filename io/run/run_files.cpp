@@ -72,9 +72,13 @@ Status lock(int file) {
   return error_from_errno(errno, "lock a run");
 }
 
-bool is_locked(int file) {
+Result<bool> is_held(int folder) {
+  const Fd file(::openat(folder, kLock, O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!file && errno == ENOENT) return false;
+  if (!file) return error_from_errno(errno, "open the lock of a run");
   struct flock range = whole_file(F_RDLCK);
-  return ::fcntl(file, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
+  if (::fcntl(file.get(), F_OFD_GETLK, &range) == 0) return range.l_type != F_UNLCK;
+  return error_from_errno(errno, "look at the lock of a run");
 }
 
 Status put(int folder, const char* name, const std::string& bytes) {
@@ -155,8 +159,9 @@ Result<RunSight> RunFolders::look(const RunId& id) const {
   if (!folder && errno == ENOENT) return sight;
   if (!folder) return error_from_errno(errno, "open " + path_of(id));
   // The lock first: a shim writes its result and then lets go of it.
-  const Fd lock(::openat(folder.get(), run_files::kLock, O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  sight.traces.shim_lives = lock && run_files::is_locked(lock.get());
+  const auto held = run_files::is_held(folder.get());
+  if (!held) return held.error();
+  sight.traces.shim_lives = *held;
   auto begun = message_in<proto::RunBegun>(folder.get(), run_files::kBegun);
   if (!begun) return begun.error();
   auto result = message_in<proto::RunResult>(folder.get(), run_files::kResult);

@@ -39,7 +39,9 @@ Result<std::vector<std::string>> names_in(int folder);
 
 // The lock of open file descriptions: whoever inherits the descriptor holds it too.
 Status lock(int file);
-bool is_locked(int file);
+// Whether somebody holds the lock of the run in `folder`. Without a lock nobody does; an error:
+// nothing is known, and a run that may live is neither lost nor removed.
+Result<bool> is_held(int folder);
 
 // Replaces `name` in the folder, not synced.
 Status put(int folder, const char* name, const std::string& bytes);

@@ -96,6 +96,19 @@ TEST_CASE("Only runs that have ended are removed", "[io][run]") {
   CHECK(node.folders.look(id)->traces.shim_lives == false);
 }
 
+TEST_CASE("A run whose lock cannot be looked at is neither dead nor removed", "[io][run]") {
+  RunNode node;
+  const RunId id = node.begin(node.command({"sleep", "1000"}));
+  // Any reason but that there is none: too many open files, say.
+  const std::string lock = node.folders.path_of(id) + "/" + run_files::kLock;
+  fs::rename(lock, lock + ".old");
+  fs::create_symlink(lock + ".old", lock);
+  CHECK_FALSE(node.folders.look(id));
+  CHECK_FALSE(node.launcher->remove(id));
+  fs::rename(lock + ".old", lock);
+  CHECK(node.folders.look(id)->traces.shim_lives);
+}
+
 TEST_CASE("An order that none of ours would make is refused", "[io][run]") {
   RunNode node;
   const auto refused = [&](const std::function<void(proto::RunOrder&)>& change) {
