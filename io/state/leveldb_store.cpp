@@ -149,6 +149,7 @@ Result<std::optional<StateStore::Entry>> LevelDbStore::get(std::string_view key)
 Status LevelDbStore::apply(const StateBatch& batch, Durability durability) {
   if (Status ok = check_state_batch(batch); !ok) return ok;
   const std::lock_guard lock(apply_mutex_);
+  if (failed_) return *failed_;
   leveldb::WriteBatch writes;
   for (const StateBatch::Change& change : batch.changes) {
     const Result<std::optional<Entry>> before = get(change.key);
@@ -166,8 +167,10 @@ Status LevelDbStore::apply(const StateBatch& batch, Durability durability) {
   leveldb::WriteOptions options;
   options.sync = durability == Durability::synced;
   const leveldb::Status status = db_->Write(options, &writes);
-  if (!status.ok()) return error_from(status, folder_);
-  return {};
+  if (status.ok()) return {};
+  // LevelDB goes on behind a torn record, and drops what is there when it reads its log again.
+  failed_ = error_from(status, folder_);
+  return *failed_;
 }
 
 Status LevelDbStore::scan(std::string_view prefix, const Visitor& visit) {

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "io/state/state_store.h"
@@ -36,6 +37,7 @@ class LevelDbStore final : public StateStore {
   const std::string folder_;
   const std::unique_ptr<leveldb::DB> db_;
   std::mutex apply_mutex_;  // from reading the versions to writing the batch
+  std::optional<Error> failed_;
 };
 
 }  // namespace p2p

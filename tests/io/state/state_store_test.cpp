@@ -1,4 +1,7 @@
+#include <signal.h>
+#include <sys/resource.h>
 #include <filesystem>
+
 #include <fstream>
 #include <iterator>
 
@@ -129,6 +132,31 @@ TEST_CASE("A LevelDB table that is shorter than it was is damage") {
   const auto read = must_open(state)->get("k/1");
   REQUIRE_FALSE(read);
   CHECK(read.error().code == Errc::corrupt);
+}
+
+TEST_CASE("Behind a failed write a LevelDB store takes none until it is opened again") {
+  const test::TempFolder folder;
+  const fs::path state = folder / "state";
+  const auto largest_file = [](rlim_t bytes) {
+    const rlimit limit{bytes, RLIM_INFINITY};
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  };
+  {
+    const auto store = must_open(state);
+    REQUIRE(store->apply(StateBatch().put("first", "kept")));
+    const auto before = ::signal(SIGXFSZ, SIG_IGN);
+    largest_file(fs::file_size(only_file_with(state, ".log")) + 100);  // the disk is full
+    const Status torn = store->apply(StateBatch().put("second", std::string(1000, 'v')));
+    largest_file(RLIM_INFINITY);  // and has room again
+    ::signal(SIGXFSZ, before);
+    REQUIRE_FALSE(torn);
+    CHECK_FALSE(store->apply(StateBatch().put("third", "behind a torn record")));
+    CHECK(test::entry_of(*store, "first").value == "kept");
+  }
+  const auto store = must_open(state);
+  CHECK(test::entry_of(*store, "first").value == "kept");
+  CHECK(test::entry_of(*store, "third").version == 0);
+  CHECK(store->apply(StateBatch().put("third", "kept")));
 }
 
 TEST_CASE("A LevelDB log that a crash cut short opens with what came before") {
