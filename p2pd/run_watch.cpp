@@ -17,7 +17,8 @@ namespace p2p {
 namespace {
 
 std::optional<RunChange> change_of(std::string_view name, std::uint32_t mask) {
-  if (name.starts_with("out.") || name.starts_with("err.")) return RunChange::output;
+  if (name.starts_with("out.")) return RunChange::out;
+  if (name.starts_with("err.")) return RunChange::err;
   // Closed by the last one who held the lock.
   if (name == run_files::kLock && (mask & IN_CLOSE_WRITE) != 0) return RunChange::state;
   if (name == run_files::kBegun || name == run_files::kResult) return RunChange::state;

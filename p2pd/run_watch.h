@@ -11,8 +11,9 @@
 namespace p2p {
 
 enum class RunChange {
-  output,  // more of it, perhaps many times a second
-  state,   // the command has begun, there is a result, or the shim has ended
+  out,    // more of it, perhaps many times a second
+  err,    // the same
+  state,  // the command has begun, there is a result, or the shim has ended
 };
 
 class RunWatch {

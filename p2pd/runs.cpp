@@ -456,7 +456,9 @@ void Runs::on_tick(Time now) {
   }
   for (auto run = runs_.begin(); run != runs_.end();) {
     const Entry next = std::next(run);
-    if (run->second.phase == Phase::known && !is_final(run->second.state)) step(run);
+    // Of one that has ended only the look that failed is left.
+    const bool open = !is_final(run->second.state) || !run->second.looked;
+    if (run->second.phase == Phase::known && open) step(run);
     run = next;
   }
   for (const RunId& id : std::set<RunId>(to_remove_)) finish(id);

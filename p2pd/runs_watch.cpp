@@ -1,5 +1,4 @@
 // The part of runs that looks at them, and sends what it sees.
-#include <algorithm>
 #include <utility>
 
 #include "core/runs/output_segments.h"
@@ -64,6 +63,8 @@ void Runs::on_glance(const RunId& id, std::uint64_t connection, Result<Glance> g
     if (!std::exchange(run.complained, true)) {
       log_error("runs", "cannot be looked at", {{"run", id.hex()}, {"why", glance.error().detail}});
     }
+    run.more = true;
+    run.looked = false;
     return give_turns();  // the next look is a second away
   }
   run.state = glance->state;
@@ -151,9 +152,9 @@ void Runs::on_change(int watch, RunChange change) {
   if (run == runs_.end()) return;
   run->second.more = true;
   if (change == RunChange::state) return step(run);
-  const auto& next = run->second.next;
-  // Of one that has said so much already, the rest is read behind its end.
-  if (std::min(next[0], next[1]) < head_of_output(run->second.keep_bytes)) look_soon(run->first);
+  const std::uint64_t next = run->second.next[change == RunChange::err ? 1 : 0];
+  // Of a stream that has said so much already, the rest is read behind the end.
+  if (next < head_of_output(run->second.keep_bytes)) look_soon(run->first);
 }
 
 void Runs::look_soon(const RunId& id) {
