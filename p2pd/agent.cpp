@@ -231,6 +231,12 @@ void Agent::on_launcher_lost(const Error& why) {
   control_.stop();
 }
 
+void Agent::on_ledger_broken(const Error& why) {
+  ended_ = Error{why.code, "the ledger of runs cannot be written: " + why.detail +
+                               "; what runs goes on and is found again"};
+  control_.stop();
+}
+
 void Agent::write_ready_file() {
   proto::Ready ready;
   ready.set_listen(HostPort{settings_.listen.host, port_}.str());

@@ -143,6 +143,7 @@ class Agent final : private TrackerLink::Owner,
   void on_hint_made(const MadeHint& made) override;
 
   void on_launcher_lost(const Error& why) override;
+  void on_ledger_broken(const Error& why) override;
 
   AgentSettings settings_;
   NodeFile node_;

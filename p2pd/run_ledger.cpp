@@ -75,15 +75,30 @@ Status RunLedger::save(Known& known, StateStore::Durability durability) const {
   known.record.set_checksum(checksum_of(known.record));
   StateBatch batch;
   batch.put(key_of(id), known.record.SerializeAsString(), known.version);
-  Status saved = store_.apply(batch, durability);
+  Status saved = apply(batch, durability);
   if (saved) ++known.version;
   return saved;
+}
+
+Status RunLedger::apply(const StateBatch& batch, StateStore::Durability durability) const {
+  Status applied = store_.apply(batch, durability);
+  if (applied) return applied;
+  // Somebody else was faster, or no store would take this: no trouble.
+  const Errc why = applied.error().code;
+  if (why == Errc::already_exists || why == Errc::invalid_argument) return applied;
+  const std::lock_guard lock(trouble_mutex_);
+  trouble_ = applied.error();
+  return applied;
+}
+
+std::optional<Error> RunLedger::trouble() const {
+  const std::lock_guard lock(trouble_mutex_);
+  return trouble_;
 }
 
 Result<RunLedger::Answer> RunLedger::take(const RunOffer& offer, const proto::RunOrder& order,
                                           std::uint64_t job, WallTime now,
                                           const std::string& account) const {
-  if (Status checked = check_run_order(order); !checked) return checked.error();
   if (order.id() != offer.id.raw()) {
     return Error{Errc::invalid_argument, "run " + offer.id.hex() + ": its order is of another run"};
   }
@@ -104,6 +119,9 @@ Result<RunLedger::Answer> RunLedger::take(const RunOffer& offer, const proto::Ru
       }
       answer.record = (*found)->record;
       return answer;
+    }
+    if (answer.answer == OfferAnswer::begin) {
+      if (Status checked = check_run_order(order); !checked) return checked.error();
     }
     Known known;
     known.record.set_id(offer.id.raw());
@@ -155,6 +173,25 @@ Result<proto::RunRecord> RunLedger::update(const RunId& id, const RunSight& sigh
   set_state(known.record, after, text);
   // Running is only news: were it lost, the traces would say it again.
   if (!is_final(after)) return known.record;
+  if (Status saved = save(known); !saved && !(sight.result && after != RunState::lost)) {
+    return saved.error();
+  }
+  return known.record;
+}
+
+Result<proto::RunRecord> RunLedger::adopt(const RunId& id, std::uint64_t job,
+                                          const std::string& account, std::uint64_t keep_bytes,
+                                          WallTime now) const {
+  auto found = load(id);
+  if (!found) return found.error();
+  if (*found) return (*found)->record;
+  Known known;
+  known.record.set_id(id.raw());
+  known.record.set_job(job);
+  known.record.set_account(account);
+  known.record.set_keep_bytes(keep_bytes);
+  known.record.set_accepted_unix_ms(unix_millis(now));
+  set_state(known.record, RunState::accepted, "");
   if (Status saved = save(known); !saved) return saved.error();
   return known.record;
 }
@@ -192,7 +229,10 @@ Status RunLedger::set_reported(const RunId& id) const {
   if (!found) return found.error();
   if (!*found) return unknown(id);
   Known& known = **found;
-  if (known.record.reported() || !is_final(state_of(known.record))) return {};
+  if (known.record.reported()) return {};
+  if (!is_final(state_of(known.record))) {
+    return Error{Errc::unavailable, "the end of run " + id.hex() + " is not on record"};
+  }
   known.record.set_reported(true);
   return save(known, StateStore::Durability::unsynced);
 }
@@ -233,10 +273,11 @@ Result<std::vector<RunId>> RunLedger::forget(WallTime now) const {
   std::vector<RunId> forgotten;
   for (const Known& known : *all) {
     const RunId id = *RunId::from_raw(known.record.id());
-    if (!may_forget(id, state_of(known.record), now)) continue;
+    if (!known.record.reported() || !may_forget(id, state_of(known.record), now)) continue;
     StateBatch batch;
     batch.erase(key_of(id), known.version);
-    if (Status erased = store_.apply(batch); !erased) return erased.error();
+    if (Status erased = apply(batch, StateStore::Durability::synced); !erased)
+      return erased.error();
     forgotten.push_back(id);
   }
   return forgotten;

@@ -5,6 +5,7 @@
 // Blocking and thread-safe, as the store is: call from disk threads.
 #pragma once
 
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,12 +44,19 @@ class RunLedger {
   Result<proto::RunRecord> refuse(const RunId& id, std::uint64_t job, RunState end,
                                   std::string_view why, WallTime now) const;
 
+  // A run that was found without a record, because the ledger was moved aside: accepted, whatever
+  // its order was. What is on record stays and is returned.
+  Result<proto::RunRecord> adopt(const RunId& id, std::uint64_t job, const std::string& account,
+                                 std::uint64_t keep_bytes, WallTime now) const;
+
   // What the ledger says, after it was brought up to what is found of the run; final states are
-  // synced. not_found: it does not know the run.
+  // synced. An end that has a result is returned also when it cannot be written: the result says it
+  // again. not_found: it does not know the run.
   Result<proto::RunRecord> update(const RunId& id, const RunSight& sight) const;
   // The run could not be started, with the reason: nothing ran. For runs that were just taken.
   Result<proto::RunRecord> reject(const RunId& id, const Error& why) const;
   // The tracker knows the final state. Not synced: were it lost, it would be said once more.
+  // unavailable: no final state is on record, so what says it must stay.
   Status set_reported(const RunId& id) const;
 
   // After a restart: brings every run that has not ended up to what is found of it, so that one
@@ -57,8 +65,12 @@ class RunLedger {
 
   // Nothing when there is none. corrupt: it is damaged; the run must not be started.
   Result<std::optional<proto::RunRecord>> find(const RunId& id) const;
-  // Forgets old runs (core/runs/node_rules.h). Their ids, so that their folders can be removed.
+  // Forgets old runs (core/runs/node_rules.h) whose ends the tracker knows. Their ids, so that
+  // their folders can be removed.
   Result<std::vector<RunId>> forget(WallTime now) const;
+
+  // The latest write that the store refused: it takes no more of them until it is opened again.
+  std::optional<Error> trouble() const;
 
  private:
   struct Known {
@@ -70,7 +82,11 @@ class RunLedger {
   Status save(Known& known,
               StateStore::Durability durability = StateStore::Durability::synced) const;
 
+  Status apply(const StateBatch& batch, StateStore::Durability durability) const;
+
   StateStore& store_;
+  mutable std::mutex trouble_mutex_;
+  mutable std::optional<Error> trouble_;
 };
 
 // The state that a record names. A name that is none counts as lost.

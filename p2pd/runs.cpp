@@ -1,13 +1,10 @@
 #include "p2pd/runs.h"
 
-#include <boost/asio/post.hpp>
 #include <cstring>
 #include <utility>
 
-#include "core/base/text.h"
 #include "io/content/merkle.h"
 #include "io/log/log.h"
-#include "io/run/run_order.h"
 #include "io/runtime/wall_clock.h"
 #include "p2pd/offload.h"
 
@@ -16,10 +13,6 @@ namespace {
 
 constexpr unsigned kThreads = 2;
 constexpr std::size_t kQueue = 1024;
-
-Error no_launcher() {
-  return {Errc::unavailable, "this node has no process that starts runs"};
-}
 
 }  // namespace
 
@@ -193,98 +186,6 @@ void Runs::decide(Entry run) {
       [this, id = run->first](const Decided& decided) { on_decided(id, decided); });
 }
 
-Runs::Decided Runs::unrecorded(const RunId& id, std::uint64_t job, RunState state,
-                               const std::string& why) {
-  Decided decided;
-  decided.recorded = false;
-  decided.record.set_id(id.raw());
-  decided.record.set_job(job);
-  decided.record.set_state(std::string(to_string(state)));
-  decided.record.set_text(why);
-  return decided;
-}
-
-Runs::Decided Runs::refuse_now(const RunId& id, std::uint64_t job, RunState end,
-                               const std::string& why) {
-  auto record = ledger_.refuse(id, job, end, why, wall_now());
-  // Nothing has begun in either case.
-  if (!record) return unrecorded(id, job, end, why);
-  const auto stored = ledger_.find(id);
-  Decided decided;
-  decided.record = std::move(*record);
-  decided.recorded = stored && *stored;
-  return decided;
-}
-
-Runs::Decided Runs::decide_now(const RunId& id, const proto::RunTask& task, const std::string& node,
-                               const std::shared_ptr<bool>& alive) {
-  const auto known = ledger_.find(id);
-  if (!known) {
-    return unrecorded(id, task.job(), RunState::lost,
-                      "whether this command has run here is not known: " + known.error().detail);
-  }
-  proto::RunOrder order = task.order();
-  if (order.keep_bytes() == 0) order.set_keep_bytes(kDefaultKeepBytes);
-  if (*known && (!task.script_sha256().empty() || !task.input_sha256().empty())) {
-    Decided decided;
-    decided.record = **known;
-    return decided;
-  }
-  const RunOffer offer{.id = id, .accepted_before = task.accepted_before()};
-  if (answer_offer(offer, std::nullopt, wall_now()) == OfferAnswer::begin && !*known) {
-    Status permitted = permit_run(settings_.policy, kind_of(order));
-    if (permitted) permitted = check_run_order(order);
-    if (permitted && !launcher_) permitted = no_launcher();
-    if (!permitted) {
-      return refuse_now(id, task.job(), RunState::rejected, permitted.error().detail);
-    }
-  }
-  auto answer = ledger_.take(offer, order, task.job(), wall_now(), settings_.account);
-  if (!answer) {
-    return unrecorded(id, task.job(), RunState::rejected,
-                      answer.error().detail + "; nothing was started");
-  }
-  if (answer->answer == OfferAnswer::begin) {
-    // The tracker hears it while the run is being started.
-    boost::asio::post(control_, [this, id, record = answer->record, alive] {
-      const Entry run = *alive ? runs_.find(id) : runs_.end();
-      if (run == runs_.end()) return;
-      run->second.report = report_of(record);
-      run->second.wanted_from = run->second.connection == connection_;
-      tell(run);
-    });
-    return start_now(id, std::move(order), std::move(answer->record), node);
-  }
-  Decided decided;
-  decided.record = std::move(answer->record);
-  decided.recorded = answer->answer != OfferAnswer::say_too_old;
-  return decided;
-}
-
-Runs::Decided Runs::start_now(const RunId& id, proto::RunOrder order, proto::RunRecord record,
-                              const std::string& node) {
-  // Beside P2PD_RUN. The ledger has the order as it was given: a node may be renamed.
-  order.add_environment("P2PD_NODE=" + node);
-  order.add_environment("P2PD_JOB=" + JobId{record.job()}.str());
-  Decided decided;
-  decided.record = std::move(record);
-  decided.begun = true;
-  if (order.account().empty()) order.set_account(settings_.account);
-  const Status started = launcher_->start(order);
-  // Started before: by an agent whose ledger is gone. It is watched like any other.
-  if (started || started.error().code == Errc::already_exists) {
-    decided.watch = watch_.add(folders_.path_of(id));
-    return decided;
-  }
-  if (started.error().code == Errc::unavailable) {
-    decided.launcher_lost = started.error();
-    return decided;
-  }
-  auto rejected = ledger_.reject(id, started.error());
-  if (rejected) decided.record = std::move(*rejected);
-  return decided;
-}
-
 void Runs::on_decided(const RunId& id, const Decided& decided) {
   note_lost_launcher(decided.launcher_lost);
   if (decided.launcher_lost) return;  // the next agent sees what has become of it
@@ -328,17 +229,6 @@ void Runs::cancel(const proto::CancelRun& message) {
         run->second.told.reset();
         if (run->second.phase == Phase::known) step(run);
       });
-}
-
-// Behind whatever an offer of this run still does.
-Runs::Decided Runs::cancel_now(const RunId& id, std::uint64_t job) {
-  Decided decided = refuse_now(id, job, RunState::cancelled, "cancelled before it was begun");
-  if (is_final(state_of(decided.record))) return decided;
-  const Status told = launcher_ ? launcher_->cancel(id) : Status(no_launcher());
-  if (told || told.error().code == Errc::not_found) return decided;
-  if (launcher_ && told.error().code == Errc::unavailable) decided.launcher_lost = told.error();
-  log_warn("runs", "cannot be cancelled", {{"run", id.hex()}, {"why", told.error().detail}});
-  return decided;
 }
 
 // ---- what the tracker has ----------------------------------------------------------------------
@@ -448,6 +338,9 @@ void Runs::on_tick(Time now) {
   constexpr Duration kCleanUpEvery = std::chrono::hours(1);
   if (last_clean_up_ == Time{}) last_clean_up_ = now;
   if (watch_.works() && now - last_look_ < kLookEvery) return;
+  // Behind a look more, so that what was found meanwhile is told.
+  if (last_trouble_) owner_.on_ledger_broken(*last_trouble_);
+  last_trouble_ = ledger_.trouble();
   last_look_ = now;
   if (launcher_ && launcher_->is_gone()) {
     note_lost_launcher(Error{Errc::unavailable,

@@ -47,6 +47,8 @@ class Runs {
     virtual void send_to_tracker(const proto::AgentMessage& message) = 0;
     // For ever: nothing can be started, cancelled or cleaned up any more. Runs go on.
     virtual void on_launcher_lost(const Error& why) = 0;
+    // It takes no more writes: a new agent may find it well again. Runs go on.
+    virtual void on_ledger_broken(const Error& why) = 0;
 
    protected:
     ~Owner() = default;
@@ -119,6 +121,12 @@ class Runs {
   bool find_blobs(Run& run);
   void decide(Entry run);
   void ask_ledger_first(Entry waiting);
+  void on_decided(const RunId& id, const Decided& decided);
+  void note_lost_launcher(const std::optional<Error>& why);
+  void finish(const RunId& id);
+  void clean_up();
+
+  // runs_decide.cpp
   Decided decide_now(const RunId& id, const proto::RunTask& task, const std::string& node,
                      const std::shared_ptr<bool>& alive);
   Decided start_now(const RunId& id, proto::RunOrder order, proto::RunRecord record,
@@ -126,10 +134,8 @@ class Runs {
   Decided refuse_now(const RunId& id, std::uint64_t job, RunState end, const std::string& why);
   Decided cancel_now(const RunId& id, std::uint64_t job);
   Decided unrecorded(const RunId& id, std::uint64_t job, RunState state, const std::string& why);
-  void on_decided(const RunId& id, const Decided& decided);
-  void note_lost_launcher(const std::optional<Error>& why);
-  void finish(const RunId& id);
-  void clean_up();
+  std::optional<Decided> find_again(const RunId& id, std::uint64_t job, const std::string& account,
+                                    std::uint64_t keep_bytes, bool unseen_too);
 
   // runs_watch.cpp
   void step(Entry run);
@@ -163,6 +169,7 @@ class Runs {
   bool connected_ = false;  // and welcome
   std::uint64_t connection_ = 0;
   bool launcher_lost_ = false;
+  std::optional<Error> last_trouble_;  // of the ledger, at the last tick
   Time last_look_{}, last_clean_up_{};
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   DiskPool pool_;  // its jobs use what stands above

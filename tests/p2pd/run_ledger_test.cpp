@@ -125,6 +125,27 @@ TEST_CASE("A run whose ledger is lost is lost, and stays so", "[p2pd][runs]") {
   CHECK(book.take(id_of(1)).answer == OfferAnswer::say_recorded);
 }
 
+TEST_CASE("A run whose ledger is lost is lost, whatever its order is", "[p2pd][runs]") {
+  Book book;
+  proto::RunOrder order = Book::order(id_of(1));
+  order.set_folder("relative");  // an earlier release may have allowed it
+  const auto answer = book.ledger.take({.id = id_of(1), .accepted_before = true}, order, 17, kNow);
+  REQUIRE(answer);
+  CHECK(answer->answer == OfferAnswer::say_lost);
+}
+
+TEST_CASE("A run that is found without a record is on record again", "[p2pd][runs]") {
+  Book book;
+  const auto found = book.ledger.adopt(id_of(1), 17, "someone", 64 * 1024, kNow);
+  REQUIRE(found);
+  CHECK(state_of(*found) == accepted);
+  CHECK(found->keep_bytes() == 64 * 1024);
+  CHECK(book.take(id_of(1), /*accepted_before=*/true).answer == OfferAnswer::say_recorded);
+  REQUIRE(book.ledger.update(id_of(1), Book::exited_with(3)));
+  // What is on record stays.
+  CHECK(state_of(*book.ledger.adopt(id_of(1), 17, "", 0, kNow)) == exited);
+}
+
 TEST_CASE("A run that is too old is rejected and nothing is kept of it", "[p2pd][runs]") {
   Book book;
   const RunId id = id_of(1, hours(24 * 41));
@@ -202,18 +223,23 @@ TEST_CASE("A damaged record never leads to a second run", "[p2pd][runs]") {
   CHECK(book.ledger.recover(RunFolders(temp.path()))->size() == 1);
 }
 
-TEST_CASE("The ledger forgets what is old and over", "[p2pd][runs]") {
+TEST_CASE("The ledger forgets what is old, over and known to the tracker", "[p2pd][runs]") {
   Book book;
   const RunId old = id_of(1, hours(24 * 39));
   const RunId open = id_of(2, hours(24 * 39));
-  for (const RunId& id : {old, open, id_of(3)}) book.take(id);
+  const RunId unsaid = id_of(4, hours(24 * 39));  // the tracker does not know its end
+  for (const RunId& id : {old, open, id_of(3), unsaid}) book.take(id);
   REQUIRE(book.ledger.update(old, Book::exited_with(0)));
   REQUIRE(book.ledger.update(id_of(3), Book::exited_with(0)));
+  REQUIRE(book.ledger.update(unsaid, Book::exited_with(0)));
+  CHECK(book.ledger.set_reported(open).error().code == Errc::unavailable);
+  for (const RunId& id : {old, id_of(3)}) REQUIRE(book.ledger.set_reported(id));
   const WallTime later = kNow + hours(24 * 22);
   CHECK(*book.ledger.forget(kNow) == std::vector<RunId>{});
   CHECK(*book.ledger.forget(later) == std::vector<RunId>{old});
   CHECK_FALSE(*book.ledger.find(old));
   CHECK(book.state(open) == accepted);
+  CHECK(book.state(unsaid) == exited);
   // Its id would be refused now.
   const auto answer = book.ledger.take({.id = old}, Book::order(old), 17, later);
   CHECK(answer->answer == OfferAnswer::say_too_old);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <functional>
@@ -22,6 +23,30 @@
 #include "tests/io/run/node.h"
 
 namespace p2p::test {
+
+// A store whose disk has its troubles.
+class TroubledStore final : public StateStore {
+ public:
+  std::atomic<int> reads_to_fail = 0, reads = 0;
+  std::atomic<int> writes_to_do = 1'000'000;  // and none behind them
+
+  Result<std::optional<Entry>> get(std::string_view key) override {
+    ++reads;
+    if (reads_to_fail > 0 && reads_to_fail-- > 0) return Error{Errc::io_failed, "a bad block"};
+    return kept_.get(key);
+  }
+  Status apply(const StateBatch& batch, Durability durability) override {
+    if (writes_to_do <= 0) return Error{Errc::exhausted, "disk full"};
+    --writes_to_do;
+    return kept_.apply(batch, durability);
+  }
+  Status scan(std::string_view prefix, const Visitor& visit) override {
+    return kept_.scan(prefix, visit);
+  }
+
+ private:
+  MemoryStore kept_;
+};
 
 // What the tracker has heard of one run.
 struct HeardRun {
@@ -52,6 +77,12 @@ class RunsNode final : private Runs::Owner {
     stop();
     start();
   }
+  // As somebody does who moves the agent's state aside.
+  void restart_without_ledger() {
+    stop();
+    store.emplace();
+    start();
+  }
   void start() {
     auto channel = make_helper_channel();
     REQUIRE(channel);
@@ -67,7 +98,7 @@ class RunsNode final : private Runs::Owner {
     channel->second.reset();
     Fd ours = policy_ == ExecPolicy::off ? Fd() : std::move(channel->first);
     Runs::Owner& owner = *this;
-    runs.emplace(control, store, std::move(ours), RunsSettings{node_.folders.path(), policy_, ""},
+    runs.emplace(control, *store, std::move(ours), RunsSettings{node_.folders.path(), policy_, ""},
                  owner);
     REQUIRE(runs->recover());
     connect();
@@ -142,11 +173,12 @@ class RunsNode final : private Runs::Owner {
     return await_end(*RunId::from_raw(order.id()));
   }
   bool has_folder(const RunId& id) const { return exists(node_.folders.path_of(id)); }
+  const std::string& runs_folder() const { return node_.folders.path(); }
   bool has_result(const RunId& id) const {
     return exists(node_.folders.path_of(id) + "/" + run_files::kResult);
   }
   std::optional<RunState> recorded(const RunId& id) {
-    const auto record = RunLedger(store).find(id);
+    const auto record = RunLedger(*store).find(id);
     REQUIRE(record);
     return *record ? std::optional(state_of(**record)) : std::nullopt;
   }
@@ -183,6 +215,7 @@ class RunsNode final : private Runs::Owner {
     run.output_behind_end |= run.ended();
   }
   void on_launcher_lost(const Error& why) override { launcher_lost = why.detail; }
+  void on_ledger_broken(const Error& why) override { ledger_broken = why.detail; }
 
   RunNode node_;
   ExecPolicy policy_;
@@ -193,10 +226,10 @@ class RunsNode final : private Runs::Owner {
 
  public:
   boost::asio::io_context control{1};
-  MemoryStore store;
+  std::optional<TroubledStore> store{std::in_place};
   std::map<RunId, HeardRun> heard;
   std::vector<std::string> blobs_wanted;
-  std::string launcher_lost;
+  std::string launcher_lost, ledger_broken;
   bool takes_output = true;
   std::optional<Runs> runs;
 };
