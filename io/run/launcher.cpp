@@ -3,14 +3,17 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "io/disk/fd.h"
@@ -281,12 +284,20 @@ Status prepare_runs_folder(const std::string& path, int readers) {
   const auto folder = open_runs_folder(path);
   if (!folder) return folder.error();
   if (readers < 0) return {};
-  // What is made inside gets the group, too.
-  if (::fchown(folder->get(), static_cast<uid_t>(-1), static_cast<gid_t>(readers)) == 0 &&
-      ::fchmod(folder->get(), 02750) == 0) {
-    return {};
-  }
-  return error_from_errno(errno, "let the agent read " + path);
+  // What is made inside gets the group, too. As one of the group: for others the kernel drops the
+  // bit in silence where CAP_FSETID is missing, as under p2pd.service.
+  const int before = ::setfsgid(static_cast<gid_t>(readers));
+  const bool given =
+      ::fchown(folder->get(), static_cast<uid_t>(-1), static_cast<gid_t>(readers)) == 0 &&
+      ::fchmod(folder->get(), 02750) == 0;
+  const int error = errno;
+  ::setfsgid(static_cast<gid_t>(before));
+  if (!given) return error_from_errno(error, "let the agent read " + path);
+  struct stat facts {};
+  if (::fstat(folder->get(), &facts) == 0 && (facts.st_mode & S_ISGID) != 0) return {};
+  return Error{Errc::denied, "let the agent read " + path +
+                                 ": what is made there does not get its group (CAP_SETGID or "
+                                 "CAP_FSETID is missing)"};
 }
 
 Status run_launcher(int socket, const LauncherSettings& settings) {

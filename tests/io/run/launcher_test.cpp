@@ -1,10 +1,12 @@
 // The process that starts runs: what it refuses, and what outlives it.
 #include "io/run/launcher.h"
 
+#include <sys/capability.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
 #include <filesystem>
+#include <future>
 
 #include "core/base/rng.h"
 #include "tests/io/run/node.h"
@@ -324,6 +326,30 @@ TEST_CASE("Files of runs are for the agent's group to read and for nobody else",
     CHECK((facts.st_mode & 0027) == 0);
     if (file.path().filename() != run_files::kControl) CHECK((facts.st_mode & 0040) != 0);
   }
+}
+
+TEST_CASE("Files of runs are for the agent's group where root lacks CAP_FSETID, too",
+          "[io][run][root]") {
+  if (::geteuid() != 0) {
+    WARN("skipped: only root can give a folder to another group");
+    return;
+  }
+  test::TempFolder temp;
+  const pid_t child = ::fork();
+  if (child == 0) {  // as under p2pd.service
+    const cap_value_t right = CAP_FSETID;
+    const cap_t rights = ::cap_get_proc();
+    ::cap_set_flag(rights, CAP_EFFECTIVE, 1, &right, CAP_CLEAR);
+    const bool lacks = ::cap_set_proc(rights) == 0;
+    ::_exit(lacks && prepare_runs_folder(temp / "runs", 12345) ? 0 : 1);
+  }
+  int how = 0;
+  REQUIRE(::waitpid(child, &how, 0) == child);
+  CHECK(how == 0);
+  struct stat facts {};
+  REQUIRE(::stat((temp / "runs").c_str(), &facts) == 0);
+  CHECK((facts.st_mode & 07777) == 02750);
+  CHECK(facts.st_gid == 12345);
 }
 
 TEST_CASE("Folders that no shim was given are cleared away", "[io][run]") {
