@@ -41,6 +41,12 @@ DiskPool::Lane Runs::lane_of(const RunId& id) {
 }
 
 Status Runs::recover() {
+  // The launcher answers when none before it can start anything any more: what has no folder by
+  // then never ran.
+  if (launcher_) {
+    const Status answered = launcher_->cancel(RunId::make(wall_now(), {}));
+    if (!answered && answered.error().code == Errc::unavailable) return answered;
+  }
   const auto records = ledger_.recover(folders_);
   if (!records) return records.error();
   for (const proto::RunRecord& record : *records) {

@@ -32,6 +32,8 @@ using Request = proto::LauncherRequest;
 constexpr std::size_t kMaxDetailBytes = 8 * 1024;
 // For the result, before anything begins, so that a full disk never costs an exit code.
 constexpr std::size_t kResultRoomBytes = 32 * 1024;
+// For the launcher before this one to have ended.
+constexpr std::chrono::milliseconds kLookAgain{10};
 
 // The folder of one run on its way to a shim.
 struct NewRun {
@@ -107,14 +109,20 @@ class Launcher {
   }
 
  private:
-  // While the launcher of an agent that was killed still works, what it has not finished stays.
+  // The launcher of an agent that was killed may still carry out its last request: until it has
+  // ended nothing is served here, so that whoever was answered knows which runs there are.
   Status enter() {
     presence_ = Fd(::openat(runs_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!presence_) return error_from_errno(errno, "open the folder of runs");
-    if (::flock(presence_.get(), LOCK_EX | LOCK_NB) == 0) remove_unfinished();
-    while (::flock(presence_.get(), LOCK_SH) != 0) {
-      if (errno != EINTR) return error_from_errno(errno, "lock the folder of runs");
+    while (::flock(presence_.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK && errno != EINTR) {
+        return error_from_errno(errno, "lock the folder of runs");
+      }
+      if (is_helper_channel_closed(socket_)) return {};
+      std::this_thread::sleep_for(kLookAgain);
     }
+    remove_unfinished();
+    remove_left_groups();
     return {};
   }
 
@@ -126,6 +134,26 @@ class Launcher {
       if (name.starts_with(run_files::kNewPrefix))
         (void)remove_files(runs_.get(), name).has_value();
     }
+  }
+
+  // Cgroups of runs that have ended. Those that still have processes stay, and come later.
+  void remove_left_groups() {
+    const auto parent = own_cgroup_folder();
+    if (!parent) return;
+    const Fd folder(::open(parent->c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const auto names = folder ? run_files::names_in(folder.get()) : Error{Errc::not_found, ""};
+    if (!names) return;
+    const std::string prefix = run_cgroup_name("");
+    for (const std::string& name : *names) {
+      if (!name.starts_with(prefix) || lives(name.substr(prefix.size()))) continue;
+      ::unlinkat(folder.get(), name.c_str(), AT_REMOVEDIR);
+    }
+  }
+
+  bool lives(const std::string& name) const {
+    const std::string path = name + "/" + run_files::kLock;
+    const Fd lock(::openat(runs_.get(), path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    return lock && run_files::is_locked(lock.get());
   }
 
   Status carry_out(const Request& request, const Fd& file) {
@@ -242,16 +270,13 @@ class Launcher {
     const Result<bool> held = folder ? run_files::is_held(folder.get()) : false;
     if (!held) return held.error();
     if (*held) return Error{Errc::unavailable, "run " + name + " still goes on"};
-    // Of one that left processes behind, which may have ended since.
-    if (const auto parent = own_cgroup_folder()) {
-      ::rmdir((*parent + "/" + run_cgroup_name(name)).c_str());
-    }
+    remove_left_groups();
     return remove_files(runs_.get(), name);
   }
 
   const int socket_;
   const Fd runs_;
-  Fd presence_;  // locked; not runs_, which every shim inherits
+  Fd presence_;  // locked alone; not runs_, which every shim inherits
   const LauncherSettings& settings_;
 };
 

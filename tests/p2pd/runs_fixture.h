@@ -61,10 +61,12 @@ struct HeardRun {
 class RunsNode final : private Runs::Owner {
  public:
   explicit RunsNode(ExecPolicy policy = ExecPolicy::any) : node_(policy), policy_(policy) {
+    node_.stop_launcher();  // one at a time
     start();
   }
   ~RunsNode() {
     stop();
+    node_.start_launcher();
     for (const RunId& id : offered_) {
       if (node_.folders.look(id)->traces.shim_lives) (void)node_.launcher->cancel(id).has_value();
       CHECK(wait_for([&] { return !node_.folders.look(id)->traces.shim_lives; }));

@@ -164,6 +164,7 @@ struct Direct {
   pid_t launcher = -1;
 
   Direct() {
+    node.stop_launcher();  // one at a time
     auto channel = make_helper_channel();
     REQUIRE(channel);
     launcher = ::fork();
@@ -179,6 +180,7 @@ struct Direct {
   ~Direct() {
     socket.reset();
     if (launcher > 0) CHECK(::waitpid(launcher, nullptr, 0) == launcher);
+    node.start_launcher();
   }
   proto::LauncherReply ask(proto::LauncherRequest request, int file = -1) {
     request.set_number(5);
@@ -363,17 +365,32 @@ TEST_CASE("Folders that no shim was given are cleared away", "[io][run]") {
   CHECK_FALSE(test::exists(left));
 }
 
-TEST_CASE("What another launcher is still making is not cleared away", "[io][run]") {
+TEST_CASE("A launcher serves when the one before it has ended, and no earlier", "[io][run]") {
   RunNode node;
   CHECK(node.launcher->remove(test::new_run_id()));  // it serves
   const std::string making = node.folders.path() + "/.new-" + test::new_run_id().hex();
   fs::create_directory(making);
   {
     RunNode next(ExecPolicy::any, node.folders.path());
-    CHECK(next.launcher->remove(test::new_run_id()));
+    auto served =
+        std::async(std::launch::async, [&] { return next.launcher->remove(test::new_run_id()); });
+    CHECK(served.wait_for(std::chrono::milliseconds(300)) == std::future_status::timeout);
     CHECK(test::exists(making));
+    node.stop_launcher();
+    CHECK(served.get());
+    CHECK_FALSE(test::exists(making));
   }
-  fs::remove(making);
+  node.start_launcher();
+}
+
+TEST_CASE("A launcher that waits for another ends with its agent", "[io][run]") {
+  RunNode node;
+  CHECK(node.launcher->remove(test::new_run_id()));  // it serves
+  {
+    RunNode next(ExecPolicy::any, node.folders.path());
+    CHECK(next.stop_launcher() == 0);
+    next.start_launcher();  // for its end
+  }
 }
 
 }  // namespace

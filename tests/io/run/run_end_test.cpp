@@ -152,6 +152,40 @@ TEST_CASE("A run whose shim is killed is lost, and its command does not go on", 
   CHECK(test::wait_for([&] { return !test::runs(main); }));
 }
 
+TEST_CASE("The cgroup of a run that left a process goes with that process", "[io][run]") {
+  const auto parent = own_cgroup_folder();
+  if (!parent || ::access(parent->c_str(), W_OK) != 0) {
+    WARN("skipped: no cgroup of version 2 can be made here");
+    return;
+  }
+  RunNode node;
+  const RunId id = node.begin(node.shell("setsid sleep 1000 & echo $!"));
+  CHECK(node.await(id).left_running() == 1);
+  const pid_t left = std::stoi(node.output(id));
+  const std::string group = *parent + "/" + run_cgroup_name(id.hex());
+  if (!test::exists(group)) {
+    ::kill(left, SIGKILL);
+    WARN("skipped: no cgroup.kill here");
+    return;
+  }
+  REQUIRE(node.launcher->remove(id));
+  CHECK(test::exists(group));
+  ::kill(left, SIGKILL);
+  SECTION("with the next run that is removed") {
+    CHECK(test::wait_for([&] {
+      REQUIRE(node.launcher->remove(test::new_run_id()));
+      return !test::exists(group);
+    }));
+  }
+  SECTION("with the next launcher") {
+    REQUIRE(test::wait_for([&] { return !test::runs(left); }));
+    node.stop_launcher();
+    node.start_launcher();
+    CHECK(node.launcher->remove(test::new_run_id()));  // it serves
+    CHECK_FALSE(test::exists(group));
+  }
+}
+
 TEST_CASE("A run has a cgroup where one can be made, and none is left behind", "[io][run]") {
   const auto parent = own_cgroup_folder();
   if (!parent || ::access(parent->c_str(), W_OK) != 0) {
