@@ -8,6 +8,14 @@
 #include "tracker/run_plan.h"
 
 namespace p2p {
+namespace {
+
+Error over_already(JobId id, const BoardExec& job) {
+  return Error{Errc::invalid_argument,
+               "job " + id.str() + " is over already (" + exec_state(job) + ")"};
+}
+
+}  // namespace
 
 RunBoard::RunBoard(Parts parts, Rng rng, const RunBoardLimits& limits)
     : loop_(parts.loop),
@@ -62,8 +70,9 @@ BoardExec RunBoard::from_store(StoredExec stored, WallTime now) const {
   if (!rules) rules = ExecRules{};  // of a later release: it goes on without waves
   rules->patient_until = patient_until_;
   entry.stored_memory = memory_of(entry.record.rollout());
-  entry.job.emplace(std::move(stored.runs), *rules, entry.stored_memory, entry.record.cancelled(),
-                    now);
+  // One that goes on is cancelled once it can say so: load_unfinished().
+  const bool cancelled = entry.finished() && entry.record.cancelled();
+  entry.job.emplace(std::move(stored.runs), *rules, entry.stored_memory, cancelled, now);
   entry.stored_changes = entry.job->changes();
   if (entry.finished()) entry.job->take_effects(now);
   return entry;
@@ -77,6 +86,8 @@ Status RunBoard::load_unfinished(BoardExec& entry, WallTime now) {
   entry.log.file = std::make_shared<OutputLog>(files_.output_path(number));
   entry.log.streams.resize(runs.size());
   for (std::size_t i = 0; i < runs.size(); ++i) places_[runs[i].id] = {number, i};
+  // The head is stored first: what waited then may still be stored as waiting.
+  if (entry.record.cancelled()) entry.job->on_cancel(now);
   auto order = files_.read_order(number);
   if (!order || !set_order(entry, *order)) {
     const std::string why = "the tracker has lost the order of this job: " +
@@ -143,10 +154,7 @@ Result<BoardExec*> RunBoard::steerable(JobId id, const Caller& caller) {
     return Error{Errc::denied, "job " + id.str() + " was made by " + known->record.created_by() +
                                    ": only who made it and administrators may do this"};
   }
-  if (known->finished()) {
-    return Error{Errc::invalid_argument,
-                 "job " + id.str() + " is over already (" + exec_state(*known) + ")"};
-  }
+  if (known->finished()) return over_already(id, *known);
   return in_memory(id.number);
 }
 
@@ -156,11 +164,14 @@ void RunBoard::cancel(JobId id, const Caller& caller, WallTime now, Steered done
   (*entry)->record.set_cancelled(true);
   // The head first: what nodes are told is not forgotten.
   store_head(**entry, [this, id, now, done = std::move(done)](const Status& stored) {
-    BoardExec* cancelled = in_memory(id.number);
-    if (!stored && cancelled != nullptr) cancelled->record.set_cancelled(false);
-    if (stored && cancelled != nullptr && !cancelled->finished()) {
-      cancelled->job->on_cancel(now);
-      perform(*cancelled, now);
+    BoardExec* job = in_memory(id.number);
+    if (job == nullptr) return done(stored);
+    if (job->finished() && !job->job->cancelled()) return done(over_already(id, *job));
+    if (stored) {
+      job->job->on_cancel(now);
+      perform(*job, now);
+    } else {
+      job->record.set_cancelled(job->job->cancelled());
     }
     done(stored);
   });
@@ -169,6 +180,11 @@ void RunBoard::cancel(JobId id, const Caller& caller, WallTime now, Steered done
 void RunBoard::pause(JobId id, const Caller& caller, WallTime now, Steered done) {
   const auto entry = steerable(id, caller);
   if (!entry) return done(entry.error());
+  const Rollout& rollout = (*entry)->job->rollout();
+  if (rollout.stopped()) {
+    return done(Error{Errc::invalid_argument, "job " + id.str() + " has " + rollout.text(now) +
+                                                  "; what has begun goes on"});
+  }
   (*entry)->job->pause("by " + caller.name);
   perform(**entry, now);
   store_head(**entry, std::move(done));
@@ -177,10 +193,17 @@ void RunBoard::pause(JobId id, const Caller& caller, WallTime now, Steered done)
 void RunBoard::resume(JobId id, const Caller& caller, WallTime now, Steered done) {
   const auto entry = steerable(id, caller);
   if (!entry) return done(entry.error());
-  if ((*entry)->job->rollout().stopped()) {
+  const Rollout& rollout = (*entry)->job->rollout();
+  if (rollout.stopped()) {
+    return done(
+        Error{Errc::invalid_argument, "job " + id.str() + " has " + rollout.text(now) +
+                                          ": what it left out can be had with p2pctl job retry"});
+  }
+  // It would forgive failures that nobody has seen.
+  if (!rollout.paused()) {
+    const std::string text = rollout.text(now);
     return done(Error{Errc::invalid_argument,
-                      "job " + id.str() + " has " + (*entry)->job->rollout().text(now) +
-                          ": what it left out can be had with p2pctl job retry"});
+                      "job " + id.str() + " is not paused" + (text.empty() ? "" : ": " + text)});
   }
   (*entry)->job->resume(now);
   perform(**entry, now);
@@ -214,6 +237,8 @@ void RunBoard::perform(BoardExec& entry, WallTime now) {
 void RunBoard::finish(BoardExec& entry, WallTime now) {
   if (entry.finished()) return;
   entry.record.set_finished_unix_ms(unix_millis(now));
+  // A cancel that is still on its way to the store comes too late.
+  entry.record.set_cancelled(entry.job->cancelled());
   if (!entry.stored) return;  // its head is still on its way
   store_runs(entry);
   store_head(entry, nullptr);
@@ -345,7 +370,7 @@ void RunBoard::unlisten(JobId id, std::uint64_t handle) {
 
 const char* exec_state(const BoardExec& job) {
   if (!job.finished()) return kRunning;
-  if (job.record.cancelled()) return kCancelled;
+  if (job.job->cancelled()) return kCancelled;
   return job.job->exit_code() == ExitCode::ok ? kSucceeded : kFailed;
 }
 

@@ -117,7 +117,7 @@ void RunBoard::on_report(NodeId node, const proto::RunReport& report, WallTime n
   } else {
     if (!entry->known_told[*index]) send_known(*entry, *index, /*final=*/false);
     // It was away when its time ran out, and goes on although nobody wants it.
-    if (over_here && entry->record.cancelled()) send_cancel(*entry, *index);
+    if (over_here && entry->job->cancelled()) send_cancel(*entry, *index);
   }
   entry->known_told[*index] = true;
   perform(*entry, now);

@@ -102,7 +102,8 @@ void ExecJob::on_node_online(NodeId node, WallTime now) {
   const RunState state = runs_[*run].state;
   if (is_final(state)) return;
   if (state == RunState::queued) {
-    if (is_parked(*run) && !rollout_.paused() && !rollout_.stopped()) offer(*run, now);
+    const bool goes_on = !cancelled_ && !rollout_.paused() && !rollout_.stopped();
+    if (is_parked(*run) && goes_on) offer(*run, now);
   } else if (cancelled_) {
     effects_.push_back(Cancel{*run});
   } else if (!heard) {
@@ -168,7 +169,7 @@ void ExecJob::on_cancel(WallTime now) {
     if (is_final(runs_[i].state)) continue;
     if (runs_[i].state == RunState::queued) {
       finish(i, RunState::cancelled, "cancelled before it was offered", now);
-    } else {
+    } else if (presence_[i].where == Where::here) {  // the others are told when they are
       effects_.push_back(Cancel{i});
     }
   }
