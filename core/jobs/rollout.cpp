@@ -232,7 +232,7 @@ void Rollout::resume(WallTime now) {
   note_end_of_wave(now);
 }
 
-std::vector<std::size_t> Rollout::take_turns(WallTime now) {
+std::vector<std::size_t> Rollout::take_turns(WallTime now, const May& may) {
   std::vector<std::size_t> turns;
   if (memory_.stopped || memory_.paused) return turns;
   while (next_ < phases_.size()) {
@@ -242,7 +242,7 @@ std::vector<std::size_t> Rollout::take_turns(WallTime now) {
       memory_.wave_ended.reset();
       enter_wave(wave_of(next_));
     }
-    if (rules_.window > 0 && begun_ >= rules_.window) break;
+    if (!has_room() || (may && !may(next_))) break;
     phases_[next_] = Phase::begun;
     count(Phase::begun, 1);
     // After a restart one of an earlier wave may wait again.

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -88,8 +89,12 @@ class Rollout {
   void pause(std::string why);
   void resume(WallTime now);
 
-  // Targets whose turn has come since the last call, rising; they are `begun` from now on.
-  std::vector<std::size_t> take_turns(WallTime now);
+  // Targets whose turn has come since the last call, rising; they are `begun` from now on. One that
+  // `may` not have it yet is asked for again with the next call, and those behind it wait.
+  using May = std::function<bool(std::size_t)>;
+  std::vector<std::size_t> take_turns(WallTime now, const May& may = nullptr);
+  // One more may be under way.
+  bool has_room() const { return rules_.window == 0 || begun_ < rules_.window; }
   // When take_turns() should be asked again without any other fact.
   WallTime next_deadline() const;
 

@@ -102,8 +102,7 @@ void ExecJob::on_node_online(NodeId node, WallTime now) {
   const RunState state = runs_[*run].state;
   if (is_final(state)) return;
   if (state == RunState::queued) {
-    const bool goes_on = !cancelled_ && !rollout_.paused() && !rollout_.stopped();
-    if (is_parked(*run) && goes_on) offer(*run, now);
+    if (is_parked(*run)) back_.insert(*run);
   } else if (cancelled_) {
     effects_.push_back(Cancel{*run});
   } else if (!heard) {
@@ -181,10 +180,6 @@ void ExecJob::pause(std::string why) {
 
 void ExecJob::resume(WallTime now) {
   rollout_.resume(now);
-  if (rollout_.paused() || rollout_.stopped()) return;
-  for (std::size_t i = 0; i < runs_.size(); ++i) {
-    if (is_parked(i) && presence_[i].where == Where::here) offer(i, now);
-  }
 }
 
 void ExecJob::on_impossible(const std::string& why, WallTime now) {
@@ -230,9 +225,11 @@ std::vector<ExecJob::Effect> ExecJob::take_effects(WallTime now) {
 }
 
 void ExecJob::advance(WallTime now) {
-  // Those that end at once make room for others.
+  // Those whose turn has come before go first; those that end at once make room for others.
+  offer_parked(now);
+  const auto may = [&](std::size_t run) { return may_have_turn(run, now); };
   while (!cancelled_) {
-    const std::vector<std::size_t> turns = rollout_.take_turns(now);
+    const std::vector<std::size_t> turns = rollout_.take_turns(now, may);
     for (const std::size_t run : turns) begin_turn(run, now);
     if (turns.empty()) break;
   }
@@ -241,6 +238,29 @@ void ExecJob::advance(WallTime now) {
   for (std::size_t i = 0; i < runs_.size(); ++i) {
     if (runs_[i].state == RunState::queued) finish(i, RunState::skipped, why, now);
   }
+}
+
+// Nothing waits for one that is parked, and it keeps to the window all the same.
+void ExecJob::offer_parked(WallTime now) {
+  if (cancelled_ || rollout_.paused() || rollout_.stopped()) return;
+  while (!back_.empty() && rollout_.has_room()) {
+    const std::size_t run = *back_.begin();
+    back_.erase(back_.begin());
+    if (is_parked(run) && presence_[run].where == Where::here) offer(run, now);
+  }
+}
+
+// One that is parked counts neither for its wave nor for the window: were all parked that are on
+// their way back, neither would mean anything when they come.
+bool ExecJob::may_have_turn(std::size_t run, WallTime now) {
+  if (!rules_.rollout.limits_anything() || presence_[run].where == Where::here) return true;
+  if (now < rules_.patient_until) return false;
+  if (!awaited_ || awaited_->first != run) {
+    if (presence_[run].where != Where::coming) return true;
+    awaited_ = {run, now};
+  }
+  // However often it comes and goes.
+  return now - awaited_->second >= kComingPatience;
 }
 
 void ExecJob::begin_turn(std::size_t run, WallTime now) {

@@ -9,8 +9,10 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -54,6 +56,9 @@ struct RunStatus {
 // Whether a run that has ended counts against its job.
 bool is_failure(const RunStatus& run);
 
+// One that has connected and says nothing of what it knows is away after this.
+inline constexpr Duration kComingPatience = std::chrono::seconds(30);
+
 struct ExecRules {
   // Of a target that is not online when its turn comes.
   enum class Offline {
@@ -67,7 +72,7 @@ struct ExecRules {
   // For a queued target to come, and for one that was told to come back.
   Duration ttl = std::chrono::minutes(10);
   // Until then nobody counts as offline who is not online: after a start of the tracker, agents are
-  // still on their way back.
+  // still on their way back. With waves or a window, turns wait for the target whose turn it is.
   WallTime patient_until{};
 };
 
@@ -136,6 +141,8 @@ class ExecJob {
   };
 
   void advance(WallTime now);
+  void offer_parked(WallTime now);
+  bool may_have_turn(std::size_t run, WallTime now);
   void begin_turn(std::size_t run, WallTime now);
   void give_up_waiting(std::size_t run, WallTime now);
   void offer(std::size_t run, WallTime now);
@@ -155,7 +162,10 @@ class ExecJob {
   std::uint64_t changes_ = 0;
   std::array<std::size_t, kRunStates> counts_{};
   std::size_t unfinished_ = 0;
-  bool left_out_ = false;  // a stop has been carried out
+  std::set<std::size_t> back_;  // parked when they came; some of them may be no more
+  bool left_out_ = false;       // a stop has been carried out
+  // Since when turns have waited for one that was coming.
+  std::optional<std::pair<std::size_t, WallTime>> awaited_;
   std::vector<Effect> effects_;
 };
 

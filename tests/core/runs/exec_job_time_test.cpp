@@ -5,6 +5,103 @@ namespace p2p {
 namespace {
 
 using namespace exec_course;
+using Runs = std::vector<std::size_t>;
+using std::chrono::seconds;
+
+constexpr Duration kTick = std::chrono::milliseconds(250);
+
+ExecRules patient(ExecRules rules) {
+  rules.patient_until = kStart + seconds(45);
+  return rules;
+}
+ExecRules waves_of_one(Offline offline) {
+  ExecRules rules = offline_is(offline);
+  rules.rollout.waves = {TargetShare{1, false}};
+  return rules;
+}
+
+// ---- turns after a start of the tracker ------------------------------------------------------
+
+TEST_CASE(
+    "while agents are on their way back, turns of a window wait for the one whose turn it is") {
+  Course course(4, patient(window_of(1)));
+  course.carry_out();
+  for (unsigned i : {1u, 2u, 3u}) course.online(i);
+  course.pass(seconds(10));
+  CHECK(course.take_offered().empty());
+  course.online(0);
+  CHECK(course.take_offered() == Runs{0});
+  course.report(0, exited, 0);
+  CHECK(course.take_offered() == Runs{1});
+}
+
+TEST_CASE("while agents are on their way back, a wave waits for all of it") {
+  Course course(3, patient(waves_of_one(Offline::fail)));
+  course.carry_out();
+  course.online(1);
+  course.online(2);
+  course.pass(seconds(44));
+  CHECK(course.take_offered().empty());
+  course.pass(seconds(1));
+  CHECK(course.state(0) == expired);
+  CHECK(course.take_offered() == Runs{1});
+}
+
+TEST_CASE("a job without waves and window waits for nobody after a start") {
+  Course course(2, patient(ExecRules{}));
+  course.carry_out();
+  course.online(1);
+  CHECK(course.take_offered() == Runs{1});
+  course.online(0);
+  CHECK(course.take_offered() == Runs{0});
+}
+
+TEST_CASE("targets that come back late share the window") {
+  ExecRules rules = window_of(1);
+  rules.offline = Offline::queue;
+  Course course(3, rules);
+  course.carry_out();  // all are awaited
+  course.online(1);
+  course.online(0);
+  course.online(2);
+  CHECK(course.take_offered() == Runs{1});
+  course.report(1, exited, 0);
+  CHECK(course.take_offered() == Runs{0});
+  course.offline(2);
+  course.report(0, exited, 0);
+  CHECK(course.take_offered().empty());
+  course.online(2);
+  CHECK(course.take_offered() == Runs{2});
+}
+
+TEST_CASE("a wave waits for a target that is just saying what it knows, but not for ever") {
+  Course course(2, waves_of_one(Offline::queue));
+  course.job->on_node_coming(node(0), course.now);
+  course.job->on_node_online(node(1), course.now);
+  course.carry_out();
+  CHECK(course.take_offered().empty());
+  // It comes and goes, and never says what it knows.
+  for (int i = 0; i < 3; ++i) {
+    course.pass(seconds(10));
+    course.offline(0);
+    course.job->on_node_coming(node(0), course.now);
+    course.carry_out();
+  }
+  course.pass(kTick);
+  CHECK(course.take_offered() == Runs{1});
+}
+
+TEST_CASE("targets of one wave have their turn together, also when one of them fails at once") {
+  ExecRules rules = at_most_one_fails(RolloutRules::OnMaxFail::stop);
+  rules.rollout.window = 0;
+  Course course(4, rules);
+  course.job->on_node_online(node(3), course.now);
+  course.carry_out();
+  CHECK(course.take_offered() == Runs{3});
+  CHECK(course.job->rollout().stopped());
+}
+
+// ---- what can no more be done ----------------------------------------------------------------
 
 TEST_CASE("after a restart, a cancelled job offers nothing to a target that was awaited") {
   Course course(1, offline_is(Offline::queue));
