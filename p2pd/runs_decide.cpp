@@ -79,7 +79,7 @@ Runs::Decided Runs::decide_now(const RunId& id, const proto::RunTask& task, cons
   }
   const RunOffer offer{.id = id, .accepted_before = task.accepted_before()};
   if (answer_offer(offer, std::nullopt, wall_now()) == OfferAnswer::begin && !*known) {
-    Status permitted = permit_run(settings_.policy, kind_of(order));
+    Status permitted = permit_order(settings_.policy, order);
     if (permitted) permitted = check_run_order(order);
     if (permitted && !launcher_) permitted = no_launcher();
     if (!permitted) {

@@ -19,4 +19,8 @@ Result<ExecPolicy> parse_exec_policy(std::string_view text);
 // denied: with the switch that would allow it.
 Status permit_run(ExecPolicy policy, RunKind kind);
 
+// A variable of a run's environment, NAME=VALUE. Under scripts-only none may decide what a shell,
+// the loader or an interpreter runs besides the script. denied: with its name and the switch.
+Status permit_variable(ExecPolicy policy, std::string_view variable);
+
 }  // namespace p2p

@@ -178,7 +178,7 @@ class Launcher {
     if (order->id() != id.raw()) {
       return Error{Errc::invalid_argument, "run: its order is of another run"};
     }
-    if (Status allowed = permit_run(settings_.policy, kind_of(*order)); !allowed) return allowed;
+    if (Status allowed = permit_order(settings_.policy, *order); !allowed) return allowed;
     auto made = make_run(id);
     if (!made) return made.error();
     if (Status started = start_shim(memory, *made); !started) {

@@ -59,6 +59,14 @@ RunKind kind_of(const proto::RunOrder& order) {
   return order.is_script() ? RunKind::script : RunKind::command;
 }
 
+Status permit_order(ExecPolicy policy, const proto::RunOrder& order) {
+  if (Status permitted = permit_run(policy, kind_of(order)); !permitted) return permitted;
+  for (const std::string& variable : order.environment()) {
+    if (Status permitted = permit_variable(policy, variable); !permitted) return permitted;
+  }
+  return {};
+}
+
 Status check_run_order(const proto::RunOrder& order) {
   if (!RunId::from_raw(order.id())) return bad("its id is none");
   if (!order.is_script() && (order.arguments().empty() || order.arguments(0).empty())) {

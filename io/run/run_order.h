@@ -30,6 +30,9 @@ inline constexpr std::uint64_t kDefaultGraceMs = 5000;
 proto::RunOrder new_run_order(const RunId& id);
 RunKind kind_of(const proto::RunOrder& order);
 
+// denied: the veto of the node's owner.
+Status permit_order(ExecPolicy policy, const proto::RunOrder& order);
+
 // invalid_argument, with what is wrong: an order that no p2pd of ours would make.
 Status check_run_order(const proto::RunOrder& order);
 

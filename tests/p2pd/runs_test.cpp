@@ -70,6 +70,16 @@ TEST_CASE("What the owner forbids is rejected with the switch, and never run lat
   CHECK_THAT(off.heard[id_of(script)].last.text(), Catch::Contains("--exec off"));
 }
 
+TEST_CASE("Where only scripts run, their environment makes them run nothing else", "[p2pd][runs]") {
+  RunsNode node(ExecPolicy::scripts_only);
+  proto::RunOrder order = node.script("#!/bin/bash\necho the script\n");
+  order.add_environment("LANG=C");
+  order.add_environment("BASH_ENV=" + (node / "other"));
+  CHECK(node.run(order).last.state() == "rejected");
+  CHECK_THAT(node.heard[id_of(order)].last.text(), Catch::StartsWith("BASH_ENV "));
+  CHECK(node.heard[id_of(order)].output[0].empty());
+}
+
 TEST_CASE("An order that cannot be is rejected, and on record", "[p2pd][runs]") {
   RunsNode node;
   proto::RunOrder order = node.command({"true"});

@@ -118,6 +118,52 @@ TEST_CASE("A veto names the switch that holds and the one that would help", "[co
   CHECK(all.detail.find("--exec scripts-only") != std::string::npos);
 }
 
+TEST_CASE("Where only scripts run, no variable may make them run something else", "[core][runs]") {
+  for (const char* name : {"BASH_ENV",
+                           "ENV",
+                           "SHELLOPTS",
+                           "BASHOPTS",
+                           "PS4",
+                           "IFS",
+                           "PATH",
+                           "HOME",
+                           "ZDOTDIR",
+                           "LD_PRELOAD",
+                           "LD_LIBRARY_PATH",
+                           "LD_AUDIT",
+                           "BASH_FUNC_ls%%",
+                           "PERL5OPT",
+                           "PERL5LIB",
+                           "PERLLIB",
+                           "PYTHONPATH",
+                           "PYTHONSTARTUP",
+                           "PYTHONINSPECT",
+                           "RUBYOPT",
+                           "RUBYLIB",
+                           "NODE_OPTIONS",
+                           "NODE_PATH",
+                           "GCONV_PATH",
+                           "LUA_INIT",
+                           "PHPRC",
+                           "JAVA_TOOL_OPTIONS"}) {
+    INFO(name);
+    const std::string variable = std::string(name) + "=/tmp/x=y";
+    const Status permitted = permit_variable(ExecPolicy::scripts_only, variable);
+    REQUIRE_FALSE(permitted);
+    CHECK(permitted.error().code == Errc::denied);
+    CHECK(permitted.error().detail.starts_with(std::string(name) + " "));
+    CHECK(permitted.error().detail.find("account") != std::string::npos);
+    CHECK(permitted.error().detail.ends_with("--exec any"));
+    CHECK(permitted.error().detail.size() < 197);  // the tracker keeps no more
+    CHECK(permit_variable(ExecPolicy::any, variable));
+  }
+  for (const char* variable : {"LANG=C", "STAGE=LD_PRELOAD=x", "P2PD_NODE=n1", "MY_PATH=/x",
+                               "ENVIRONMENT=prod", "path=/x", "TERM=vt100", "OLD_LD_PRELOAD=x"}) {
+    INFO(variable);
+    CHECK(permit_variable(ExecPolicy::scripts_only, variable));
+  }
+}
+
 TEST_CASE("The veto is one of three words", "[core][runs]") {
   for (const ExecPolicy policy : {ExecPolicy::off, ExecPolicy::scripts_only, ExecPolicy::any}) {
     CHECK(*parse_exec_policy(to_string(policy)) == policy);

@@ -79,6 +79,9 @@ TEST_CASE("The owner's veto holds in the launcher, whatever the agent asks", "[i
   CHECK(refused.error().detail.find("--exec scripts-only") != std::string::npos);
   CHECK(scripts.folders.list()->empty());
   CHECK(scripts.run(scripts.script("#!/bin/sh\nexit 7\n")).code() == 7);
+  proto::RunOrder steered = scripts.script("#!/bin/sh\n");
+  steered.add_environment("LD_PRELOAD=/tmp/other.so");
+  CHECK(code_of(scripts.launcher->start(steered)) == Errc::denied);
 
   RunNode off(ExecPolicy::off);
   const Status nothing = off.launcher->start(off.script("#!/bin/sh\n"));
