@@ -80,6 +80,7 @@ proto::AccountRecord account_record(const proto::Account& view, const std::strin
   record.set_umask(view.umask());
   record.set_folder(view.folder());
   record.set_changed_unix(unix_seconds(now));
+  record.set_changed_unix_ms(unix_millis(now));
   record.set_changed_by(by);
   return record;
 }

@@ -80,6 +80,21 @@ void RunsApi::answer(const Exchange& exchange, const Result<const BoardExec*>& j
   reply(exchange, exec_view(**job, parts_.registry, with_runs));
 }
 
+proto::Job RunsApi::view_for(const Caller& caller, const BoardExec& job, WithRuns with_runs) const {
+  const Status allowed = parts_.runs.may_look(job, caller);
+  const bool runs_hidden = !allowed && with_runs == WithRuns::yes;
+  proto::Job view = exec_view(job, parts_.registry, runs_hidden ? WithRuns::no : with_runs);
+  if (!allowed) hide_what_it_runs(view, allowed.error());
+  return view;
+}
+
+// False: it has answered.
+bool RunsApi::may_look(const ApiCall& call) const {
+  const Status allowed = parts_.runs.may_look(*parts_.runs.find(id_of(call)), call.caller);
+  if (!allowed) reply_forbidden(call.exchange, allowed.error());
+  return allowed.has_value();
+}
+
 void RunsApi::create(const ApiCall& call) {
   proto::CreateJobRequest request;
   if (!read_body(call.exchange, request)) return;
@@ -100,7 +115,7 @@ void RunsApi::list(const ApiCall& call) {
     const bool exec = j < execs.size();
     if (!job && !exec) break;
     if (exec && (!job || execs[j]->record.number() > jobs[i]->record.number())) {
-      *list.add_jobs() = exec_view(*execs[j++], parts_.registry, WithRuns::in_list);
+      *list.add_jobs() = view_for(call.caller, *execs[j++], WithRuns::in_list);
     } else {
       *list.add_jobs() =
           job_view(*jobs[i++], parts_.jobs, parts_.registry, parts_.catalogue, WithTasks::no);
@@ -110,10 +125,11 @@ void RunsApi::list(const ApiCall& call) {
 }
 
 void RunsApi::show(const ApiCall& call) {
-  answer(call.exchange, parts_.runs.find(id_of(call)), WithRuns::yes);
+  reply(call.exchange, view_for(call.caller, *parts_.runs.find(id_of(call)), WithRuns::yes));
 }
 
 void RunsApi::events(const ApiCall& call) {
+  if (!may_look(call)) return;
   const auto from = cursor_of(call);
   if (!from) return;
   std::make_shared<RunEvents>(parts_.loop, parts_.runs, parts_.registry, call.exchange, id_of(call),
@@ -122,11 +138,13 @@ void RunsApi::events(const ApiCall& call) {
 }
 
 void RunsApi::watch(const ApiCall& call) {
+  if (!may_look(call)) return;
   std::make_shared<RunWatch>(parts_.loop, parts_.runs, parts_.registry, call.exchange, id_of(call))
       ->start();
 }
 
 void RunsApi::output(const ApiCall& call) {
+  if (!may_look(call)) return;
   const auto from = cursor_of(call);
   if (!from) return;
   const BoardExec& job = *parts_.runs.find(id_of(call));

@@ -38,6 +38,9 @@ class RunsApi {
   void output(const ApiCall& call);
   void steer(const ApiCall& call, Steer steer);
   void retry(const ApiCall& call);
+  // As much of it as the caller may see.
+  proto::Job view_for(const Caller& caller, const BoardExec& job, WithRuns with_runs) const;
+  bool may_look(const ApiCall& call) const;
   void answer(const Exchange& exchange, const Result<const BoardExec*>& job, WithRuns with_runs);
 
   Parts parts_;

@@ -148,9 +148,23 @@ std::size_t RunBoard::running() const {
 }
 
 Result<BoardExec*> RunBoard::steerable(JobId id, const Caller& caller) {
+bool RunBoard::has_made(const Caller& caller, const BoardExec& job) {
+  return !caller.id.empty() && job.record.created_by_id() == caller.id;
+}
+
+Status RunBoard::may_look(const BoardExec& job, const Caller& caller) const {
+  if (caller.admin || has_made(caller, job)) return {};
+  const std::string& account = job.record.account();
+  if (!account.empty() && accounts_.usable(account, caller)) return {};
+  return Error{Errc::denied,
+               "what job " + JobId{job.record.number()}.str() +
+                   " runs and writes is for who made it, for those who may use its account, and "
+                   "for administrators"};
+}
+
   const BoardExec* known = find(id);
   if (known == nullptr) return Error{Errc::not_found, "no job " + id.str()};
-  if (!caller.admin && known->record.created_by() != caller.name) {
+  if (!caller.admin && !has_made(caller, *known)) {
     return Error{Errc::denied, "job " + id.str() + " was made by " + known->record.created_by() +
                                    ": only who made it and administrators may do this"};
   }

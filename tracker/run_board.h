@@ -169,6 +169,10 @@ class RunBoard {
   void on_tick(WallTime now);
 
   // Nothing when there is no such job. What it returns lives until the loop goes on, or until the
+  // denied, with the same words for everybody: no administrator, not who made the job, and without
+  // a role for its account as that is now. Then only state and counts are shown.
+  Status may_look(const BoardExec& job, const Caller& caller) const;
+
   // next call. May read the store.
   const BoardExec* find(JobId id) const;
   // Those in memory: all that are not finished, and the newest of the others.
@@ -211,6 +215,7 @@ class RunBoard {
   BoardExec from_store(StoredExec stored, WallTime now) const;
   Status load_unfinished(BoardExec& entry, WallTime now);
   Result<BoardExec*> steerable(JobId id, const Caller& caller);
+  static bool has_made(const Caller& caller, const BoardExec& job);
   void store_head(BoardExec& entry, Steered done);
   void perform(BoardExec& entry, WallTime now);
   void finish(BoardExec& entry, WallTime now);

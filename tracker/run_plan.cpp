@@ -112,6 +112,15 @@ Status set_order(const proto::ExecSpec& spec, const proto::AccountRecord& accoun
   return check_run_order(checked);
 }
 
+// A retry takes the order as it was, with the account's user, limits and folder in it.
+Status check_unchanged(const proto::ExecRecord& job, const proto::AccountRecord& account) {
+  if (job.account_changed_unix_ms() == account.changed_unix_ms()) return {};
+  return bad("account " + job.account() + " was changed after job " + JobId{job.number()}.str() +
+             " was made, and a retry repeats what was ordered then: run it anew with p2pctl exec "
+             "or p2pctl script run, on the nodes that p2pctl job show " +
+             JobId{job.number()}.str() + " names");
+}
+
 std::set<RunState> states_of(const proto::RetryRequest& request, bool& failed_too, Status& status) {
   std::set<RunState> states;
   for (const std::string& name : request.only()) {
@@ -239,6 +248,7 @@ Result<RunBoard::Plan> RunBoard::plan(const proto::ExecSpec& spec, const Caller&
   plan.input = spec.input();
   plan.record.set_targets(spec.targets());
   plan.record.set_account(spec.account());
+  plan.record.set_account_changed_unix_ms(account.changed_unix_ms());
   set_command(spec.command(), plan.record);
   plan.record.set_timeout_ms(plan.task.order().timeout_ms());
   return plan;
@@ -247,10 +257,13 @@ Result<RunBoard::Plan> RunBoard::plan(const proto::ExecSpec& spec, const Caller&
 Result<RunBoard::Plan> RunBoard::plan_retry(const BoardExec& old,
                                             const proto::RetryRequest& request,
                                             const Caller& caller, WallTime now) {
+  // Before the account: its name is not for everybody.
+  if (Status visible = may_look(old, caller); !visible) return visible.error();
   proto::AccountRecord account;
   if (Status usable = check_account(old.record.account(), caller, {}, account); !usable) {
     return usable.error();
   }
+  if (Status same = check_unchanged(old.record, account); !same) return same.error();
   bool failed_too = false;
   Status named;
   const std::set<RunState> states = states_of(request, failed_too, named);
@@ -294,6 +307,7 @@ void RunBoard::create(const proto::ExecSpec& spec, const Caller& caller, bool dr
   auto planned = plan(spec, caller, now);
   if (!planned) return done(planned.error());
   planned->record.set_created_by(caller.name);
+  planned->record.set_created_by_id(caller.id);
   make(*std::move(planned), dry_run, now, std::move(done));
 }
 
@@ -304,6 +318,7 @@ void RunBoard::retry(JobId id, const proto::RetryRequest& request, const Caller&
   auto planned = plan_retry(*old, request, caller, now);
   if (!planned) return done(planned.error());
   planned->record.set_created_by(caller.name);
+  planned->record.set_created_by_id(caller.id);
   make(*std::move(planned), /*dry_run=*/false, now, std::move(done));
 }
 

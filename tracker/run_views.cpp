@@ -124,6 +124,18 @@ proto::Job exec_view(const BoardExec& job, const Registry& registry, WithRuns wi
   return view;
 }
 
+void hide_what_it_runs(proto::Job& view, const Error& why) {
+  const proto::ExecSpec all = view.exec();
+  view.mutable_exec()->Clear();
+  view.mutable_exec()->set_targets(all.targets());
+  *view.mutable_exec()->mutable_rollout() = all.rollout();
+  view.set_detail(why.detail);
+  view.clear_runs();
+  view.clear_script_name();
+  view.clear_script_sha256();
+  view.clear_order_sha256();
+}
+
 void add_pieces(OutputChunk chunk, google::protobuf::RepeatedPtrField<proto::OutputPiece>* out) {
   for (OutputChunk::Piece& piece : chunk.pieces) {
     proto::OutputPiece& view = *out->Add();

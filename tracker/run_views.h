@@ -11,6 +11,8 @@ namespace p2p {
 enum class WithRuns { no, yes, in_list };
 // A job that is not made yet (number 0) has no id.
 proto::Job exec_view(const BoardExec& job, const Registry& registry, WithRuns with_runs);
+// For those who may not look at it (RunBoard::may_look): state and counts, and `why`.
+void hide_what_it_runs(proto::Job& view, const Error& why);
 // The frozen targets as ranges.
 const std::string& folded_targets(const BoardExec& job, const Registry& registry);
 proto::Run run_view(const BoardExec& job, std::size_t run, const Registry& registry, WallTime now);

@@ -150,6 +150,25 @@ class Directory(ClusterTest):
 
     def test_a_removed_user_is_refused_at_once_and_on_a_connection_that_is_open(self):
         bob = self.user("bob")
+    def test_what_others_run_is_not_shown(self):
+        self.ok("PUT", "/v1/accounts/shown", {"user": "daemon", "roles": ["shown"]})
+        friend, other = self.user("fay", "shown"), self.user("gus", "other")
+        spec = {"targets": "web1", "account": "shown", "command": ["echo", "secret-word"]}
+        job = self.ok("POST", "/v1/jobs", {"exec": spec})["id"]
+        self.assertEqual(self.ok("GET", f"/v1/jobs/{job}", client=friend)["exec"]["command"],
+                         ["echo", "secret-word"])
+        self.ok("GET", f"/v1/jobs/{job}/output", client=friend)
+        seen = self.ok("GET", f"/v1/jobs/{job}", client=other)
+        self.assertEqual((seen["id"], seen["exec"]["targets"], seen["runs"]), (job, "web1", []))
+        for path in (f"/v1/jobs/{job}", "/v1/jobs"):
+            text = json.dumps(self.ok("GET", path, client=other))
+            self.assertNotIn("secret-word", text)
+            self.assertNotIn("shown", text)
+        words = {self.refused(403, "GET", f"/v1/jobs/{job}/{what}", client=other)
+                 for what in ("output", "events", "watch")}
+        words.add(self.refused(403, "POST", f"/v1/jobs/{job}/retry", {}, client=other))
+        self.assertEqual(len(words), 1, words)
+
         self.ok("GET", "/v1/status", client=bob)
         self.ok("DELETE", "/v1/users/bob")
         self.assertIn("user bob was removed", self.refused(403, "GET", "/v1/status", client=bob))

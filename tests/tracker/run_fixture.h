@@ -145,11 +145,12 @@ struct RunProcess {
     REQUIRE_FALSE(made);
     return made.error();
   }
-  Result<JobId> retry(JobId job, const std::vector<std::string>& only) {
+  Result<JobId> retry(JobId job, const std::vector<std::string>& only,
+                      const Caller& caller = admin()) {
     proto::RetryRequest request;
     for (const std::string& state : only) request.add_only(state);
     std::optional<Result<JobId>> made;
-    board.retry(job, request, admin(), now, [&](const Result<const BoardExec*>& again) {
+    board.retry(job, request, caller, now, [&](const Result<const BoardExec*>& again) {
       made = again ? Result<JobId>(JobId{(*again)->record.number()}) : Result<JobId>(again.error());
     });
     REQUIRE(run_until([&] { return made.has_value(); }));

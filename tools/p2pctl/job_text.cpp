@@ -27,7 +27,12 @@ std::string account_text(const proto::Job& job) {
 
 void add_order(const proto::Job& job, Facts& facts) {
   const proto::ExecSpec& spec = job.exec();
-  facts.add("command", command_text(job));
+  const std::string command = command_text(job);
+  if (command.empty()) {  // what it runs is not for this user
+    facts.add("to", spec.targets());
+    return;
+  }
+  facts.add("command", command);
   if (!job.script_sha256().empty()) facts.add("script sha256", job.script_sha256());
   facts.add("to", spec.targets()).add("as", account_text(job));
   if (spec.timeout_ms() > 0) facts.add("timeout", milliseconds_text(spec.timeout_ms()));
