@@ -1,5 +1,7 @@
 #include "tracker/agent_session.h"
 
+#include <utility>
+
 #include "io/wire/hello.h"
 
 namespace p2p {
@@ -59,6 +61,10 @@ void AgentSession::on_frame(const FrameHeader& header, Buffer body) {
   }
   if (!node_ && !message.has_join()) {
     return fail(Error{Errc::denied, "has no certificate and may only join"});
+  }
+  // What follows a hello is work for every job that goes on.
+  if (message.has_hello() && std::exchange(introduced_, true)) {
+    return fail(Error{Errc::corrupt, "said AgentHello twice"});
   }
   owner_.on_session_message(*this, message);
 }

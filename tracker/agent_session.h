@@ -54,6 +54,7 @@ class AgentSession final : public Connection::Handler {
   std::optional<NodeId> node_;
   proto::Hello hello_;
   bool greeted_ = false;
+  bool introduced_ = false;  // has said AgentHello
   bool refused_ = false;
 };
 

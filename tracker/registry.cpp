@@ -21,6 +21,8 @@ constexpr std::size_t kMaxLabels = 64;
 constexpr int kMaxFacts = 64;
 constexpr std::size_t kMaxFactBytes = 255;
 constexpr int kMaxAddresses = 64;
+constexpr Duration kFactsPause = std::chrono::minutes(1);
+constexpr std::size_t kFactsAtOnce = 100;
 
 // Two levels, so that no level has more than 1,000 children before there are 256,000 nodes.
 std::string node_key(const std::string& id) {
@@ -113,13 +115,29 @@ Status Registry::load_facts(StateStore& store) {
   });
 }
 
-void Registry::set_facts(NodeEntry& node, const proto::Facts& facts, WallTime now,
-                         StateBatch& batch) {
+bool Registry::set_facts(NodeEntry& node, const proto::Facts& facts, WallTime now) {
   proto::NodeFactsRecord record = facts_from(facts);
-  if (say_the_same(record, node.facts)) return;
+  if (say_the_same(record, node.facts)) return false;
   record.set_said_unix(unix_seconds(now));
-  batch.put(facts_key(node.record.id()), record.SerializeAsString());
   node.facts = std::move(record);
+  new_facts_.insert(node.id);
+  return true;
+}
+
+std::vector<StateBatch> Registry::facts_to_store(WallTime now) {
+  std::vector<StateBatch> batches;
+  for (auto it = new_facts_.begin(); it != new_facts_.end() && batches.size() < kFactsAtOnce;) {
+    NodeEntry* node = find(*it);
+    if (node != nullptr && now - node->facts_stored < kFactsPause && now >= node->facts_stored) {
+      ++it;
+      continue;
+    }
+    it = new_facts_.erase(it);
+    if (node == nullptr) continue;
+    node->facts_stored = now;
+    batches.emplace_back().put(facts_key(node->record.id()), node->facts.SerializeAsString());
+  }
+  return batches;
 }
 
 NodeEntry* Registry::find(NodeId id) {

@@ -6,6 +6,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,7 @@ struct NodeEntry {
   std::string exec;  // core/runs/exec_policy.h; empty: a release before runs
   // What it has said of itself last, also before the tracker's restart.
   proto::NodeFactsRecord facts;
+  WallTime facts_stored{};  // since the tracker began
   WallTime last_seen{};
   WallTime certificate_expires{};
 };
@@ -57,8 +59,11 @@ class Registry {
   // each time.
   Result<std::vector<NodeId>> resolve(const std::string& expression) const;
 
-  // Keeps what can be a fact; nothing is added to the batch when that is what is known.
-  void set_facts(NodeEntry& node, const proto::Facts& facts, WallTime now, StateBatch& batch);
+  // Keeps what can be a fact, in memory at once. False: that is what is known.
+  bool set_facts(NodeEntry& node, const proto::Facts& facts, WallTime now);
+  // Facts that are due to be stored, a batch for each node: of one node once a minute, however
+  // often it says others.
+  std::vector<StateBatch> facts_to_store(WallTime now);
   Groups& groups() { return groups_; }
   const Groups& groups() const { return groups_; }
 
@@ -89,6 +94,7 @@ class Registry {
   std::map<NodeId, NodeEntry> nodes_;
   std::map<std::string, NodeId> by_name_;
   std::map<std::string, proto::TokenRecord> tokens_;
+  std::set<NodeId> new_facts_;  // that are not stored
   std::uint64_t deny_version_ = 0;
 };
 

@@ -102,6 +102,7 @@ Status RunBoard::load_unfinished(BoardExec& entry, WallTime now) {
     RunStreams::Stream& stream = entry.log.streams[piece.run].of(piece.err);
     stream.upto = piece.offset + bytes;
     stream.bytes += bytes;
+    stream.logged += kOutputHeaderBytes + bytes;
   };
   const auto end = recover_output(entry.log.file->path(), visit);
   if (!end) return end.error();
@@ -147,7 +148,6 @@ std::size_t RunBoard::running() const {
       jobs_.begin(), jobs_.end(), [](const auto& entry) { return !entry.second.finished(); }));
 }
 
-Result<BoardExec*> RunBoard::steerable(JobId id, const Caller& caller) {
 bool RunBoard::has_made(const Caller& caller, const BoardExec& job) {
   return !caller.id.empty() && job.record.created_by_id() == caller.id;
 }
@@ -162,6 +162,7 @@ Status RunBoard::may_look(const BoardExec& job, const Caller& caller) const {
                    "for administrators"};
 }
 
+Result<BoardExec*> RunBoard::steerable(JobId id, const Caller& caller) {
   const BoardExec* known = find(id);
   if (known == nullptr) return Error{Errc::not_found, "no job " + id.str()};
   if (!caller.admin && !has_made(caller, *known)) {

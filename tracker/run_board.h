@@ -59,6 +59,7 @@ struct RunStreams {
   struct Stream {
     std::uint64_t upto = 0;
     std::uint64_t bytes = 0;
+    std::uint64_t logged = 0;  // with the headers of its pieces
   };
   Stream out, err;
   Stream& of(bool is_err) { return is_err ? err : out; }
@@ -168,11 +169,11 @@ class RunBoard {
   // Every 250 ms: deadlines, states to the store, ends acknowledged.
   void on_tick(WallTime now);
 
-  // Nothing when there is no such job. What it returns lives until the loop goes on, or until the
   // denied, with the same words for everybody: no administrator, not who made the job, and without
   // a role for its account as that is now. Then only state and counts are shown.
   Status may_look(const BoardExec& job, const Caller& caller) const;
 
+  // Nothing when there is no such job. What it returns lives until the loop goes on, or until the
   // next call. May read the store.
   const BoardExec* find(JobId id) const;
   // Those in memory: all that are not finished, and the newest of the others.
@@ -214,8 +215,8 @@ class RunBoard {
   // run_board.cpp
   BoardExec from_store(StoredExec stored, WallTime now) const;
   Status load_unfinished(BoardExec& entry, WallTime now);
-  Result<BoardExec*> steerable(JobId id, const Caller& caller);
   static bool has_made(const Caller& caller, const BoardExec& job);
+  Result<BoardExec*> steerable(JobId id, const Caller& caller);
   void store_head(BoardExec& entry, Steered done);
   void perform(BoardExec& entry, WallTime now);
   void finish(BoardExec& entry, WallTime now);

@@ -4,12 +4,24 @@
 #include <utility>
 
 #include "io/log/log.h"
+#include "io/run/run_order.h"
 #include "tracker/run_board.h"
 
 namespace p2p {
 namespace {
 
 constexpr std::uint64_t kMaxStreamOffset = std::uint64_t{1} << 62;
+// An agent sends no more of a stream than it was told to keep, but for a piece at the seam. Small
+// pieces are honest, too; that their headers double the whole is enough.
+constexpr std::uint64_t kOverKeepBytes = 64 * 1024;
+constexpr std::uint64_t kLoggedOverKept = 2;
+
+bool has_room(const BoardExec& job, const RunStreams::Stream& stream, std::uint64_t fresh) {
+  const std::uint64_t ordered = job.offer.run().order().keep_bytes();
+  const std::uint64_t most = (ordered == 0 ? kDefaultKeepBytes : ordered) + kOverKeepBytes;
+  return stream.bytes + fresh <= most &&
+         stream.logged + kOutputHeaderBytes + fresh <= kLoggedOverKept * most;
+}
 
 }  // namespace
 
@@ -27,7 +39,7 @@ void RunBoard::send_taken(NodeId node, const RunId& run, bool err, std::uint64_t
 void RunBoard::on_run_output(NodeId node, const proto::RunOutput& output, WallTime) {
   const auto id = RunId::from_raw(output.id());
   const std::size_t size = output.bytes().size();
-  if (!id || size > kMaxOutputPieceBytes || output.offset() > kMaxStreamOffset) return;
+  if (!id || size == 0 || size > kMaxOutputPieceBytes || output.offset() > kMaxStreamOffset) return;
   const std::uint64_t upto = output.offset() + size;
   const auto place = places_.find(*id);
   BoardExec* entry = place == places_.end() ? nullptr : in_memory(place->second.job);
@@ -42,20 +54,24 @@ void RunBoard::on_run_output(NodeId node, const proto::RunOutput& output, WallTi
   BoardExec::Log& log = entry->log;
   const std::uint64_t skipped = stream.upto > output.offset() ? stream.upto - output.offset() : 0;
   const std::uint64_t fresh = size - skipped;
-  const bool fits = log.end + kOutputHeaderBytes + fresh <= limits_.output_of_job;
-  if (log.full || !fits || untaken_[node] + fresh > limits_.output_of_node) {
-    log.full = log.full || !fits;
+  const std::uint64_t record = kOutputHeaderBytes + fresh;
+  // Behind an end nothing comes: it is said behind all output.
+  const bool wanted = !is_final(entry->job->runs()[run].state) && has_room(*entry, stream, fresh);
+  const bool fits = log.end + record <= limits_.output_of_job;
+  if (log.full || !wanted || !fits || untaken_[node] + record > limits_.output_of_node) {
+    log.full = log.full || (wanted && !fits);
     lose_output(*entry, run, output.err());
     return send_taken(node, *id, output.err(), upto, /*enough=*/true);
   }
   append_output_record(log.pending, log.end,
                        {static_cast<std::uint32_t>(run), output.err(), output.offset() + skipped},
                        std::string_view(output.bytes()).substr(skipped));
-  log.end += kOutputHeaderBytes + fresh;
-  log.acks.push_back({run, output.err(), upto, fresh});
+  log.end += record;
+  log.acks.push_back({run, output.err(), upto, record});
   stream.upto = upto;
   stream.bytes += fresh;
-  untaken_[node] += fresh;
+  stream.logged += record;
+  untaken_[node] += record;
   work_on_log(*entry);
 }
 

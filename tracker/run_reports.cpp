@@ -123,7 +123,8 @@ void RunBoard::on_report(NodeId node, const proto::RunReport& report, WallTime n
   perform(*entry, now);
 }
 
-// Of a job that is long over, or that nobody remembers: the node need not keep its end.
+// Of a job that is long over, or that nobody remembers: the node need not keep its end, nor its
+// output.
 void RunBoard::on_report_of_unknown(NodeId node, const proto::RunReport& report) {
   const auto state = run_state_from(report.state());
   proto::TrackerMessage message;
@@ -132,7 +133,8 @@ void RunBoard::on_report_of_unknown(NodeId node, const proto::RunReport& report)
     message.mutable_run_known()->set_final(true);
     return agents_.send(node, message);
   }
-  const BoardExec* old = find(JobId{report.job()});
+  // Never of the store: a node may speak of any job, as often as it likes.
+  const BoardExec* old = in_memory(report.job());
   if (old != nullptr && old->record.cancelled()) {
     message.mutable_cancel_run()->set_id(report.id());
     message.mutable_cancel_run()->set_job(report.job());

@@ -189,6 +189,7 @@ void Tracker::tick() {
   const WallTime now = wall_now();
   board_.on_tick(now);
   runs_.on_tick(now);
+  for (StateBatch& batch : registry_.facts_to_store(now)) journal_.commit(std::move(batch));
   if (now - renewal_checked_ >= kRenewalCheck) {
     renewal_checked_ = now;
     renew_own_certificate(now);
@@ -345,7 +346,7 @@ void Tracker::on_session_message(AgentSession& session, const proto::AgentMessag
       board_.on_body_piece(id, message.body());
       break;
     case Kind::kReport:
-      note_report(*node, message.report());
+      if (report_words_.allows(id, monotonic_now())) note_report(*node, message.report());
       break;
     case Kind::kRenew: {
       proto::TrackerMessage answer;
@@ -366,12 +367,9 @@ void Tracker::on_session_message(AgentSession& session, const proto::AgentMessag
     case Kind::kBlame:
       board_.on_hint_blame(id, message.blame());
       break;
-    case Kind::kFacts: {
-      StateBatch batch;
-      registry_.set_facts(*node, message.facts(), now, batch);
-      if (!batch.changes.empty()) journal_.commit(std::move(batch));
+    case Kind::kFacts:
+      registry_.set_facts(*node, message.facts(), now);
       break;
-    }
     case Kind::kFigures:
       figures_.on_figures(id, message.figures());
       break;

@@ -38,6 +38,7 @@
 #include "tracker/scripts.h"
 #include "tracker/ticket_office.h"
 #include "tracker/users.h"
+#include "tracker/words_of_nodes.h"
 
 namespace p2p {
 
@@ -136,6 +137,7 @@ class Tracker final : private AgentSession::Owner,
   std::map<NodeId, AgentSession*> by_node_;
   WallTime renewal_checked_{};
   Time sessions_checked_{};
+  WordsOfNodes report_words_;
 };
 
 }  // namespace p2p

@@ -66,11 +66,9 @@ struct Fleet {
     return names;
   }
   bool say(const std::string& node, const proto::Facts& facts) {
-    StateBatch batch;
-    registry.set_facts(*registry.find(node), facts, kNow, batch);
-    if (batch.changes.empty()) return false;
-    REQUIRE(store.apply(batch));
-    return true;
+    const bool is_new = registry.set_facts(*registry.find(node), facts, kNow);
+    for (const StateBatch& batch : registry.facts_to_store(kNow)) REQUIRE(store.apply(batch));
+    return is_new;
   }
 };
 

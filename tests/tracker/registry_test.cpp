@@ -86,6 +86,34 @@ TEST_CASE("A node that joined is found by its name and by its id, also after a r
              Contains("web2") && Contains("p2pctl node list"));
 }
 
+TEST_CASE("Facts that change all the time count at once, and are stored once a minute",
+          "[tracker]") {
+  Fleet fleet;
+  fleet.token("t", 1);
+  REQUIRE(fleet.join(with("t", "web1")));
+  NodeEntry& node = *fleet.registry.find("web1");
+  std::size_t stored = 0;
+  for (int second = 0; second < 180; ++second) {
+    const WallTime now = kNow + std::chrono::seconds(second);
+    proto::Facts facts;
+    (*facts.mutable_values())["os.version"] = std::to_string(second);
+    CHECK(fleet.registry.set_facts(node, facts, now));
+    CHECK_FALSE(fleet.registry.set_facts(node, facts, now));
+    CHECK(fleet.registry.resolve("os.version=" + std::to_string(second))->size() == 1);
+    for (const StateBatch& batch : fleet.registry.facts_to_store(now)) {
+      REQUIRE(fleet.store.apply(batch));
+      ++stored;
+    }
+  }
+  CHECK(stored == 3);
+  const WallTime later = kNow + std::chrono::seconds(180);
+  for (const StateBatch& batch : fleet.registry.facts_to_store(later)) {
+    REQUIRE(fleet.store.apply(batch));
+  }
+  CHECK(fleet.registry.facts_to_store(later + std::chrono::hours(1)).empty());
+  CHECK(fleet.load().find("web1")->facts.values().at("os.version") == "179");
+}
+
 TEST_CASE("A wrong secret and an unknown token are told in the same words", "[tracker]") {
   Fleet fleet;
   fleet.token("t", 1);

@@ -254,7 +254,7 @@ TEST_CASE("output that did not all arrive before the end is called cut") {
 TEST_CASE("a node that sends without waiting for acknowledgements is stopped") {
   Disk disk;
   RunBoardLimits limits = RunProcess::no_patience();
-  limits.output_of_node = 100;
+  limits.output_of_node = 2 * (50 + kOutputHeaderBytes);
   RunProcess tracker(disk, limits);
   tracker.enrol_online("n1");
   const JobId job = tracker.create(exec_of("n1"));
