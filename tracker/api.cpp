@@ -71,6 +71,12 @@ Result<Caller> Api::find_caller(const std::string& identity) const {
   return Caller{administrator->second, identity, /*admin=*/true, {}};
 }
 
+std::string Api::name_of(const Exchange& exchange) const {
+  const std::string& identity = exchange->request().identity;
+  const auto caller = find_caller(identity);
+  return caller ? caller->name : identity;
+}
+
 void Api::note(const ApiCall& call, const Status& allowed, Router::Then then) {
   const HttpRequest& request = call.exchange->request();
   const std::string name = call.caller.name.empty() ? request.identity : call.caller.name;
@@ -181,7 +187,7 @@ void Api::create_token(const Exchange& exchange, const std::vector<std::string>&
   record.set_uses_left(uses);
   record.set_expires_unix(unix_seconds(expires));
   *record.mutable_labels() = request.labels();
-  record.set_created_by(exchange->request().identity);
+  record.set_created_by(name_of(exchange));
   StateBatch batch;
   registry_.put_token(record, batch);
   proto::CreateTokenReply view;

@@ -50,6 +50,8 @@ class Api {
   void note(const ApiCall& call, const Status& allowed, Router::Then then);
 
   void status(const Exchange& exchange, const std::vector<std::string>& parts);
+  // Of the caller, as audit records have it.
+  std::string name_of(const Exchange& exchange) const;
   void create_token(const Exchange& exchange, const std::vector<std::string>& parts);
   void list_nodes(const Exchange& exchange, const std::vector<std::string>& parts);
   void show_node(const Exchange& exchange, const std::vector<std::string>& parts);

@@ -21,7 +21,7 @@ void Api::create_job(const Exchange& exchange, const std::vector<std::string>&) 
     if (!job) return reply(exchange, job.error());
     return reply(exchange, job_view(*job, board_, registry_, catalogue_, WithTasks::yes));
   }
-  board_.create(request, exchange->request().identity, wall_now(),
+  board_.create(request, name_of(exchange), wall_now(),
                 [this, exchange](const Result<JobId>& id) { answer_job(exchange, id); });
 }
 
@@ -115,7 +115,7 @@ void Api::retry_job(const ApiCall& call) {
   const BoardJob* job = job_of(call.exchange, call.parts[2]);
   if (job == nullptr || !read_body(call.exchange, request)) return;
   board_.retry(
-      JobId{job->record.number()}, request, call.exchange->request().identity, wall_now(),
+      JobId{job->record.number()}, request, call.caller.name, wall_now(),
       [this, exchange = call.exchange](const Result<JobId>& id) { answer_job(exchange, id); });
 }
 

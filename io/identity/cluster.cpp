@@ -1,6 +1,7 @@
 #include "io/identity/cluster.h"
 
 #include <arpa/inet.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <yaml-cpp/yaml.h>
@@ -8,10 +9,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <tuple>
 #include <utility>
 
+#include "core/base/text.h"
 #include "io/disk/file_io.h"
 #include "io/identity/token.h"
 
@@ -22,6 +25,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxFileBytes = 64 * 1024;
 constexpr std::size_t kMaxClusterNameBytes = 40;
+constexpr std::size_t kMaxAdministratorBytes = 32;
 constexpr mode_t kPublicMode = 0644;
 constexpr mode_t kSecretMode = 0600;
 
@@ -192,7 +196,9 @@ Status make_tracker(const Cluster& cluster, const ClusterOptions& options, WallT
 }
 
 Status make_admin(const Cluster& cluster, const ClusterOptions& options, WallTime now) {
-  const MemberSpec spec{Identity{cluster.id, Role::admin, new_uuid()}, {}, kAdminCertificateLife};
+  const MemberSpec spec{Identity{cluster.id, Role::admin, new_uuid(), options.administrator},
+                        {},
+                        kAdminCertificateLife};
   auto credentials = make_member(cluster, spec, now);
   if (!credentials) return credentials.error();
   const bool is_ipv6 = options.api_host.find(':') != std::string::npos;
@@ -202,6 +208,13 @@ Status make_admin(const Cluster& cluster, const ClusterOptions& options, WallTim
 }
 
 }  // namespace
+
+std::string login_name() {
+  const char* sudo = ::geteuid() == 0 ? ::getenv("SUDO_USER") : nullptr;
+  const passwd* account = sudo != nullptr ? ::getpwnam(sudo) : ::getpwuid(::geteuid());
+  const std::string name = account == nullptr ? "" : account->pw_name;
+  return printable(name, kMaxAdministratorBytes) == name ? name : "";
+}
 
 std::string tracker_credentials_folder(const std::string& tracker_data) {
   return tracker_data + "/credentials";

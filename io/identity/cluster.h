@@ -44,7 +44,9 @@ struct ClusterOptions {
   std::string api_host;      // where administrators reach the API
   std::uint16_t api_port = 7401;
   std::vector<std::string> sans;  // more host names and addresses of the tracker
-  std::string home;               // folder of the administrator's credential, made when missing
+  // What the administrator is called, in logs and audit records; empty: by the certificate's id.
+  std::string administrator;
+  std::string home;  // folder of the administrator's credential, made when missing
 };
 
 // Makes everything above. already_exists, with nothing changed: the folder has a cluster, or the
@@ -53,6 +55,9 @@ Result<Cluster> create_cluster(const ClusterOptions& options, WallTime now);
 
 // not_found: no cluster there. denied: a key that other accounts may read.
 Result<Cluster> load_cluster(const std::string& tracker_data);
+
+// The login name of who runs this, also under sudo; empty: there is none that can be shown.
+std::string login_name();
 
 // Where the tracker's own credentials are.
 std::string tracker_credentials_folder(const std::string& tracker_data);

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import http.client
 import json
+import os
+import pwd
 import ssl
 import subprocess
 import urllib.parse
@@ -148,8 +150,6 @@ class Directory(ClusterTest):
             with self.subTest(call=f"{method} {path}"):
                 self.assertIn("you are user 'ann'", self.refused(403, method, path, client=ann))
 
-    def test_a_removed_user_is_refused_at_once_and_on_a_connection_that_is_open(self):
-        bob = self.user("bob")
     def test_what_others_run_is_not_shown(self):
         self.ok("PUT", "/v1/accounts/shown", {"user": "daemon", "roles": ["shown"]})
         friend, other = self.user("fay", "shown"), self.user("gus", "other")
@@ -169,6 +169,8 @@ class Directory(ClusterTest):
         words.add(self.refused(403, "POST", f"/v1/jobs/{job}/retry", {}, client=other))
         self.assertEqual(len(words), 1, words)
 
+    def test_a_removed_user_is_refused_at_once_and_on_a_connection_that_is_open(self):
+        bob = self.user("bob")
         self.ok("GET", "/v1/status", client=bob)
         self.ok("DELETE", "/v1/users/bob")
         self.assertIn("user bob was removed", self.refused(403, "GET", "/v1/status", client=bob))
@@ -215,6 +217,11 @@ class Directory(ClusterTest):
         self.assertEqual(entries[0]["outcome"], "asked")
         self.assertEqual(entries[0]["order_sha256"], hashlib.sha256(body.encode()).hexdigest())
         self.assertTrue(entries[1]["outcome"].startswith("refused: "), entries[1])
+        # People are called by their names, whoever made the cluster, too.
+        me = pwd.getpwuid(os.geteuid()).pw_name
+        self.assertTrue(entries[0]["who"].startswith(f"{me} ("), entries[0])
+        self.assertEqual(entries[4]["who"], me)
+        self.assertEqual(self.cluster.jobs()[0]["created_by"], me)
         self.assertTrue(entries[1]["who"].startswith("cyd ("), entries[1])
         self.assertEqual((entries[4]["outcome"], entries[4]["targets"]), ("made", "web1"))
         self.assertEqual(entries[4]["job"], self.cluster.jobs()[0]["id"])

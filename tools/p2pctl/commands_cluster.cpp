@@ -69,6 +69,7 @@ int run(Session& session, const InitCommand& command) {
   options.api_host = command.api.host;
   options.api_port = command.api.port;
   options.sans = command.sans;
+  options.administrator = login_name();
   options.home = *home;
   auto cluster = create_cluster(options, wall_now());
   if (!cluster) return fail(cluster.error());

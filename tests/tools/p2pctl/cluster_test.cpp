@@ -43,6 +43,7 @@ ClusterOptions options_in(const TemporaryFolder& folder, const std::string& name
   options.api_host = "tracker.example";
   options.api_port = 7401;
   options.sans = {"10.1.2.3"};
+  options.administrator = "alice";
   options.home = folder / "home";
   return options;
 }
@@ -110,6 +111,7 @@ TEST_CASE("Tracker and administrator get credentials of their role and life",
   CHECK(identity_of(tracker->chain_pem)->role == Role::tracker);
   CHECK(identity_of(admin->chain_pem)->role == Role::admin);
   CHECK(identity_of(admin->chain_pem)->cluster == made->id);
+  CHECK(identity_of(admin->chain_pem)->shown() == "alice");
   CHECK(validity_of(tracker->chain_pem)->not_after == kNow + kTrackerCertificateLife);
   CHECK(validity_of(admin->chain_pem)->not_after == kNow + kAdminCertificateLife);
   CHECK(admin->bundle_pem == made->root_pem);
