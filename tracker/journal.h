@@ -21,6 +21,8 @@ class Journal {
   Journal(boost::asio::io_context& loop, StateStore& store) : loop_(loop), store_(store) {}
 
   void commit(StateBatch batch, Done done = nullptr);
+  // A failure is fatal; otherwise `stored` is called as above.
+  void commit_or_stop(StateBatch batch, std::function<void()> stored);
   // Waits for everything that was committed. Before the loop and the store go away.
   void stop() { pool_.stop(); }
 

@@ -74,6 +74,7 @@ BoardExec RunBoard::from_store(StoredExec stored, WallTime now) const {
   const bool cancelled = entry.finished() && entry.record.cancelled();
   entry.job.emplace(std::move(stored.runs), *rules, entry.stored_memory, cancelled, now);
   entry.stored_changes = entry.job->changes();
+  entry.end_stored = entry.finished();
   if (entry.finished()) entry.job->take_effects(now);
   return entry;
 }
@@ -244,9 +245,45 @@ void RunBoard::perform(BoardExec& entry, WallTime now) {
       over = true;
     }
   }
+  for (const auto& [run, before] : entry.job->take_decided()) hide(entry, run, before);
   if (over) finish(entry, now);
+  store_decisions(entry);
   send_when_stored(entry);
   notify(entry);
+}
+
+void RunBoard::hide(BoardExec& entry, std::size_t run, RunState before) {
+  const std::uint64_t change = entry.job->changed_at(run);
+  entry.untold_from = entry.untold.empty() ? change : std::min(entry.untold_from, change);
+  entry.untold[run] = {before, change};
+}
+
+// What the tracker itself has decided would be decided anew, and perhaps otherwise, if it ended
+// now: it goes to the store at once. Ends that nodes have said are safe with them.
+void RunBoard::store_decisions(BoardExec& entry) {
+  if (!entry.stored || entry.storing_decisions) return;
+  const bool end = entry.finished() && !entry.end_stored;
+  const bool head = end || entry.stored_memory != entry.job->rollout().memory();
+  if (!head && entry.untold.empty()) return;
+  entry.storing_decisions = true;
+  store(entry, head ? WithHead::yes : WithHead::no,
+        [this, number = entry.record.number(), upto = entry.job->changes(), end] {
+          BoardExec* found = in_memory(number);
+          P2P_CHECK(found != nullptr);  // such a job is not settled
+          found->storing_decisions = false;
+          found->end_stored = found->end_stored || end;
+          tell_decided(*found, upto);
+          store_decisions(*found);
+          notify(*found);
+        });
+}
+
+// Those whose change is stored.
+void RunBoard::tell_decided(BoardExec& entry, std::uint64_t upto) {
+  std::erase_if(entry.untold, [&](const auto& one) { return one.second.change <= upto; });
+  std::uint64_t first = entry.job->changes();
+  for (const auto& [run, one] : entry.untold) first = std::min(first, one.change);
+  entry.untold_from = first;
 }
 
 void RunBoard::finish(BoardExec& entry, WallTime now) {
@@ -255,8 +292,6 @@ void RunBoard::finish(BoardExec& entry, WallTime now) {
   // A cancel that is still on its way to the store comes too late.
   entry.record.set_cancelled(entry.job->cancelled());
   if (!entry.stored) return;  // its head is still on its way
-  store_runs(entry);
-  store_head(entry, nullptr);
   log_info("runs", "job ended",
            {{"job", JobId{entry.record.number()}.str()},
             {"state", exec_state(entry)},
@@ -269,16 +304,14 @@ void RunBoard::finish(BoardExec& entry, WallTime now) {
 void RunBoard::send_when_stored(BoardExec& entry) {
   if (!entry.stored || entry.storing_offers || entry.offers.empty()) return;
   entry.storing_offers = true;
-  store_runs(entry);
   const std::uint64_t number = entry.record.number();
-  journal_.commit(StateBatch{},
-                  [this, number, runs = std::exchange(entry.offers, {})](const Status& stored) {
-                    BoardExec* found = in_memory(number);
-                    if (!stored || found == nullptr) return;
-                    found->storing_offers = false;
-                    send_offers(*found, runs, wall_now());
-                    send_when_stored(*found);
-                  });
+  store(entry, WithHead::no, [this, number, runs = std::exchange(entry.offers, {})] {
+    BoardExec* found = in_memory(number);
+    if (found == nullptr) return;
+    found->storing_offers = false;
+    send_offers(*found, runs, wall_now());
+    send_when_stored(*found);
+  });
 }
 
 void RunBoard::send_offers(BoardExec& entry, const std::vector<std::size_t>& runs, WallTime now) {
@@ -292,7 +325,10 @@ void RunBoard::send_offers(BoardExec& entry, const std::vector<std::size_t>& run
     if (unable_.contains(run.node)) {
       RunFacts facts;
       facts.text = "the agent on this node is of a release that cannot run commands: upgrade p2pd";
-      refused = entry.job->on_report(index, RunState::rejected, std::move(facts), now) || refused;
+      const RunState before = run.state;
+      if (!entry.job->on_report(index, RunState::rejected, std::move(facts), now)) continue;
+      hide(entry, index, before);
+      refused = true;
       continue;
     }
     task.set_accepted_before(run.state >= RunState::accepted);
@@ -309,19 +345,22 @@ void RunBoard::send_cancel(const BoardExec& entry, std::size_t run) {
   agents_.send(entry.job->runs()[run].node, message);
 }
 
-void RunBoard::store_runs(BoardExec& entry) {
-  const std::uint64_t upto = entry.job->changes();
-  if (entry.stored_changes == upto) return;
-  for (StateBatch& batch :
-       changed_run_pages(entry.record.number(), *entry.job, entry.stored_changes)) {
-    journal_.commit(std::move(batch));
+// The runs that have changed, and the head with the last of them: `stored` is called when all is.
+void RunBoard::store(BoardExec& entry, WithHead with_head, std::function<void()> stored) {
+  const std::uint64_t number = entry.record.number();
+  const std::uint64_t since = std::exchange(entry.stored_changes, entry.job->changes());
+  std::vector<StateBatch> batches;
+  if (since != entry.stored_changes) batches = changed_run_pages(number, *entry.job, since);
+  if (with_head == WithHead::yes) {
+    entry.stored_memory = entry.job->rollout().memory();
+    set_memory(entry.stored_memory, *entry.record.mutable_rollout());
   }
-  entry.stored_changes = upto;
-}
-
-void RunBoard::store_changes(BoardExec& entry) {
-  store_runs(entry);
-  if (entry.stored_memory != entry.job->rollout().memory()) store_head(entry, nullptr);
+  if (batches.empty() && (with_head == WithHead::yes || stored)) batches.emplace_back();
+  for (StateBatch& batch : batches) {
+    const bool last = &batch == &batches.back();
+    if (last && with_head == WithHead::yes) put_exec(entry.record, batch);
+    journal_.commit_or_stop(std::move(batch), last ? std::move(stored) : nullptr);
+  }
 }
 
 void RunBoard::on_tick(WallTime now) {
@@ -332,7 +371,7 @@ void RunBoard::on_tick(WallTime now) {
       entry.job->on_tick(now);
       perform(entry, now);
     }
-    store_changes(entry);
+    store(entry, WithHead::no, nullptr);
     acknowledge_ends(entry);
     settled = settled || entry.settled();
   }

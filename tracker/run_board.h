@@ -79,6 +79,16 @@ struct BoardExec {
   std::vector<std::size_t> offers;        // to be sent when they are stored
   bool storing_offers = false;
 
+  // Runs that the tracker itself has ended, until that is stored: nobody is told before.
+  struct Untold {
+    RunState before = RunState::queued;  // as they are shown
+    std::uint64_t change = 0;
+  };
+  std::map<std::size_t, Untold> untold;
+  std::uint64_t untold_from = 0;  // the first change of these
+  bool end_stored = false;
+  bool storing_decisions = false;
+
   std::vector<bool> known_told;   // of each run: answered on this connection
   std::vector<std::size_t> ends;  // that nodes have said, to be acknowledged once they are stored
   bool storing_ends = false;
@@ -106,10 +116,18 @@ struct BoardExec {
   std::map<std::uint64_t, std::function<void()>> listeners;
 
   bool finished() const { return record.finished_unix_ms() != 0; }
-  // Finished, and nobody waits for anything of it.
+  // What people may be told: the state of a run, and whether the job is over.
+  RunState told_state(std::size_t run) const {
+    const auto hidden = untold.find(run);
+    return hidden == untold.end() ? job->runs()[run].state : hidden->second.before;
+  }
+  bool over() const { return finished() && end_stored; }
+  // Runs that have changed up to here (ExecJob::changes) can be told as they are.
+  std::uint64_t tellable() const { return untold.empty() ? job->changes() : untold_from - 1; }
+  // Over, and nobody waits for anything of it.
   bool settled() const {
-    return finished() && stored && ends.empty() && !storing_ends && !log.busy &&
-           log.pending.empty() && listeners.empty();
+    return over() && stored && !storing_decisions && untold.empty() && ends.empty() &&
+           !storing_ends && !log.busy && log.pending.empty() && listeners.empty();
   }
 };
 
@@ -223,8 +241,11 @@ class RunBoard {
   void send_when_stored(BoardExec& entry);
   void send_offers(BoardExec& entry, const std::vector<std::size_t>& runs, WallTime now);
   void send_cancel(const BoardExec& entry, std::size_t run);
-  void store_runs(BoardExec& entry);
-  void store_changes(BoardExec& entry);
+  enum class WithHead { no, yes };
+  void store(BoardExec& entry, WithHead with_head, std::function<void()> stored);
+  void store_decisions(BoardExec& entry);
+  static void hide(BoardExec& entry, std::size_t run, RunState before);
+  static void tell_decided(BoardExec& entry, std::uint64_t upto);
   void forget_old_jobs();
   static void notify(const BoardExec& entry);
   BoardExec* in_memory(std::uint64_t number);

@@ -10,8 +10,8 @@
 namespace p2p {
 namespace {
 
-// What changes is told at once, but not within this time after the last telling, which is longer when
-// telling takes long: a stream never has more than a part of the thread.
+// What changes is told at once, but not within this time after the last telling, which is longer
+// when telling takes long: a stream never has more than a part of the thread.
 constexpr Duration kPace = std::chrono::milliseconds(5);
 constexpr int kPaceOverCost = 4;
 constexpr Duration kWatchPace = std::chrono::milliseconds(250);
@@ -125,9 +125,9 @@ bool RunEvents::next_line(const BoardExec& job) {
   if (next_runs(job)) return true;
   if (read_more(job)) return false;
   const RunBoard::OutputEnd end = board_.output_end(job);
-  const bool last = job.finished() && end.last && !reading_;
+  const bool last = job.over() && end.last && !reading_;
   if (!last && monotonic_now() - told_ < kHeartbeat) return false;
-  if (job.finished() && !last) return false;
+  if (job.over() && !last) return false;
   proto::JobEvent event;
   *event.mutable_job() = exec_view(job, registry_, WithRuns::no);
   event.set_next(cursor_);
@@ -142,9 +142,9 @@ bool RunEvents::next_line(const BoardExec& job) {
 bool RunEvents::next_runs(const BoardExec& job) {
   const ExecJob& runs = *job.job;
   if (!passing_) {
-    if (runs.changes() == seen_) return false;
+    if (job.tellable() == seen_) return false;
     passing_ = true;
-    pass_until_ = runs.changes();
+    pass_until_ = job.tellable();
     pass_at_ = 0;
   }
   const WallTime now = wall_now();
@@ -160,7 +160,7 @@ bool RunEvents::next_runs(const BoardExec& job) {
     seen_ = pass_until_;
     all_told_ = true;
     // That it has finished is said behind all its output.
-    if (!job.finished()) *event.mutable_job() = exec_view(job, registry_, WithRuns::no);
+    if (!job.over()) *event.mutable_job() = exec_view(job, registry_, WithRuns::no);
   }
   event.set_all(all_told_);
   event.set_next(cursor_);
@@ -254,7 +254,7 @@ void RunWatch::tell() {
   if (!taken) return;  // asked again when there is room
   changed_ = false;
   told_ = now;
-  if (!job->finished()) return wake(kWatchPace);
+  if (!job->over()) return wake(kWatchPace);
   exchange_->finish();
   stop();
 }

@@ -191,7 +191,7 @@ void RunBoard::remove_old_output() {
 
 RunBoard::OutputEnd RunBoard::output_end(const BoardExec& job) const {
   if (job.log.file != nullptr) {
-    return {job.log.written, job.finished() && job.log.written == job.log.end};
+    return {job.log.written, job.over() && job.log.written == job.log.end};
   }
   const auto known = logs_.find(job.record.number());
   return {known == logs_.end() ? 0 : known->second, true};

@@ -418,7 +418,7 @@ void RunBoard::store_made(std::shared_ptr<Plan> plan, Done done) {
   // Whose turn it is now is stored as offered at once, and sent when that is done.
   perform(entry, now);
   entry.first_offers = std::exchange(entry.offers, {});
-  store_runs(entry);
+  store(entry, WithHead::no, nullptr);
   set_memory(entry.job->rollout().memory(), *entry.record.mutable_rollout());
   entry.stored_memory = entry.job->rollout().memory();
   StateBatch head;
@@ -426,7 +426,8 @@ void RunBoard::store_made(std::shared_ptr<Plan> plan, Done done) {
   std::function<void()> take_back;
   if (made_) take_back = made_(entry, head);
   journal_.commit(std::move(head),
-                  [this, number, take_back, done = std::move(done)](const Status& stored) {
+                  [this, number, take_back, upto = entry.stored_changes, end = entry.finished(),
+                   done = std::move(done)](const Status& stored) {
                     BoardExec& durable = jobs_.at(JobId{number});
                     if (!stored) {
                       if (take_back) take_back();
@@ -435,6 +436,8 @@ void RunBoard::store_made(std::shared_ptr<Plan> plan, Done done) {
                       return done(stored.error());
                     }
                     durable.stored = true;
+                    durable.end_stored = end;
+                    tell_decided(durable, upto);
                     log_info("runs", "job begins",
                              {{"job", JobId{number}.str()},
                               {"targets", durable.folded},
@@ -444,7 +447,6 @@ void RunBoard::store_made(std::shared_ptr<Plan> plan, Done done) {
                     const WallTime begun = wall_now();
                     // Those that came up since the pages went to the store wait for theirs.
                     send_offers(durable, std::exchange(durable.first_offers, {}), begun);
-                    if (durable.finished()) store_head(durable, nullptr);
                     perform(durable, begun);
                     done(&durable);
                   });

@@ -163,16 +163,14 @@ void RunBoard::acknowledge_ends(BoardExec& entry) {
   entry.storing_ends = true;
   const std::uint64_t number = entry.record.number();
   auto ends = std::make_shared<std::vector<std::size_t>>(std::exchange(entry.ends, {}));
-  const auto stored = [this, number, ends](const Status& status) {
+  const auto stored = [this, number, ends] {
     BoardExec* found = in_memory(number);
     if (found == nullptr) return;
     found->storing_ends = false;
-    if (!status) return;
     for (const std::size_t run : *ends) send_known(*found, run, /*final=*/true);
   };
   when_output_is_synced(entry, [this, number, stored] {
-    if (BoardExec* found = in_memory(number)) store_runs(*found);
-    journal_.commit(StateBatch{}, stored);
+    if (BoardExec* found = in_memory(number)) store(*found, WithHead::no, stored);
   });
 }
 

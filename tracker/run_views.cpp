@@ -1,9 +1,11 @@
 #include "tracker/run_views.h"
 
 #include <algorithm>
+#include <array>
 
 #include "core/base/text.h"
 #include "io/runtime/wall_clock.h"
+#include "tracker/job_plan.h"
 #include "tracker/run_plan.h"
 
 namespace p2p {
@@ -19,6 +21,7 @@ std::string hex_of(const std::string& raw) {
 
 std::string waits_for(const BoardExec& job, std::size_t index, bool online) {
   const RunStatus& run = job.job->runs()[index];
+  if (run.state != job.told_state(index)) return online ? "" : "offline";
   if (job.job->is_cancelling(index)) {
     return online ? "is being cancelled" : "is to be cancelled; offline";
   }
@@ -62,13 +65,14 @@ proto::Run run_view(const BoardExec& job, std::size_t index, const Registry& reg
   view.set_index(static_cast<std::uint32_t>(index));
   view.set_id(run.id.hex());
   view.set_node(registry.name_of(run.node));
-  view.set_state(std::string(to_string(run.state)));
+  const RunState state = job.told_state(index);
+  view.set_state(std::string(to_string(state)));
   view.set_online(node != nullptr && node->online);
-  view.set_detail(is_final(run.state) ? facts.text : waits_for(job, index, view.online()));
+  view.set_detail(is_final(state) ? facts.text : waits_for(job, index, view.online()));
   view.set_has_code(facts.code.has_value());
   view.set_code(facts.code.value_or(0));
   view.set_signal(facts.signal);
-  view.set_seconds(seconds_between(facts.begun, is_final(run.state) ? facts.ended : now));
+  view.set_seconds(seconds_between(facts.begun, is_final(state) ? facts.ended : now));
   const Rollout& rollout = job.job->rollout();
   if (rollout.waves() > 1) view.set_wave(static_cast<std::uint32_t>(rollout.wave_of(index) + 1));
   view.set_out_bytes(facts.out_bytes);
@@ -88,15 +92,21 @@ proto::Job exec_view(const BoardExec& job, const Registry& registry, WithRuns wi
   proto::Job view;
   if (record.number() != 0) view.set_id(JobId{record.number()}.str());
   view.set_kind("exec");
-  view.set_state(exec_state(job));
+  view.set_state(job.over() ? exec_state(job) : kRunning);
   view.set_detail(record.detail());
   set_spec(job, *view.mutable_exec());
   view.set_script_name(record.script_name());
   view.set_script_sha256(hex_of(record.script_sha256()));
   view.set_order_sha256(hex_of(record.order_sha256()));
   if (with_runs != WithRuns::in_list) view.set_targets_folded(folded_targets(job, registry));
+  std::array<std::size_t, kRunStates> counts;
+  for (std::size_t i = 0; i < kRunStates; ++i) counts[i] = job.job->count(RunState(i));
+  for (const auto& [run, one] : job.untold) {
+    --counts[static_cast<std::size_t>(job.job->runs()[run].state)];
+    ++counts[static_cast<std::size_t>(one.before)];
+  }
   for (const auto& [state, name] : kRunStateNames) {
-    const std::size_t count = job.job->count(state);
+    const std::size_t count = counts[static_cast<std::size_t>(state)];
     if (count > 0) {
       (*view.mutable_run_counts())[std::string(name)] = static_cast<std::uint32_t>(count);
     }
@@ -109,13 +119,13 @@ proto::Job exec_view(const BoardExec& job, const Registry& registry, WithRuns wi
     view.set_waves(static_cast<std::uint32_t>(rollout.waves()));
   }
   const WallTime created = from_unix_millis(record.created_unix_ms());
-  const WallTime finished = from_unix_millis(record.finished_unix_ms());
+  const WallTime finished = from_unix_millis(job.over() ? record.finished_unix_ms() : 0);
   view.set_created_at(rfc3339(created));
   view.set_created_by(record.created_by());
-  view.set_finished(job.finished());
+  view.set_finished(job.over());
   view.set_finished_at(rfc3339(finished));
-  view.set_seconds(seconds_between(created, job.finished() ? finished : now));
-  if (job.finished()) view.set_exit_code(static_cast<std::uint32_t>(job.job->exit_code()));
+  view.set_seconds(seconds_between(created, job.over() ? finished : now));
+  if (job.over()) view.set_exit_code(static_cast<std::uint32_t>(job.job->exit_code()));
   if (with_runs == WithRuns::yes) {
     for (std::size_t i = 0; i < job.job->runs().size(); ++i) {
       *view.add_runs() = run_view(job, i, registry, now);

@@ -148,6 +148,7 @@ bool ExecJob::on_report(std::size_t run, RunState state, RunFacts facts, WallTim
   known.facts.err_truncated = known.facts.err_truncated || err_lost;
   if (is_final(state)) {
     finish(run, state, std::move(known.facts.text), now);
+    decided_.pop_back();  // its node has said so
   } else {
     move(run, state);
     // It may have begun since it was told; one that is coming is told when it is here.
@@ -291,6 +292,7 @@ void ExecJob::finish(std::size_t run, RunState state, std::string text, WallTime
   P2P_CHECK(may_follow(known.state, state));
   known.facts.text = std::move(text);
   if (known.facts.ended == WallTime{}) known.facts.ended = now;
+  decided_.push_back({run, known.state});
   move(run, state);
   rollout_.set(run, phase_of(known), now);
   if (--unfinished_ == 0) effects_.push_back(Finished{});

@@ -114,6 +114,12 @@ class ExecJob {
   void on_tick(WallTime now);
 
   std::vector<Effect> take_effects(WallTime now);
+  // Runs that have ended without a word of their node since the last call, and what they were.
+  struct Decided {
+    std::size_t run = 0;
+    RunState before = RunState::queued;
+  };
+  std::vector<Decided> take_decided() { return std::exchange(decided_, {}); }
 
   const std::vector<RunStatus>& runs() const { return runs_; }
   // Nothing when the node is no target.
@@ -167,6 +173,7 @@ class ExecJob {
   // Since when turns have waited for one that was coming.
   std::optional<std::pair<std::size_t, WallTime>> awaited_;
   std::vector<Effect> effects_;
+  std::vector<Decided> decided_;
 };
 
 }  // namespace p2p
