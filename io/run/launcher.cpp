@@ -150,10 +150,13 @@ class Launcher {
     }
   }
 
+  // Also where that cannot be seen.
   bool lives(const std::string& name) const {
-    const std::string path = name + "/" + run_files::kLock;
-    const Fd lock(::openat(runs_.get(), path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-    return lock && run_files::is_locked(lock.get());
+    const Fd folder(
+        ::openat(runs_.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!folder) return errno != ENOENT;
+    const Result<bool> held = run_files::is_held(folder.get());
+    return !held || *held;
   }
 
   Status carry_out(const Request& request, const Fd& file) {
