@@ -65,6 +65,19 @@ Status ExecFiles::remove_output(std::uint64_t job) const {
   return error_from_errno(errno, "remove " + path);
 }
 
+Status ExecFiles::remove(std::uint64_t job) const {
+  if (Status removed = remove_output(job); !removed) return removed;
+  const std::string folder = folder_of(job);
+  const std::string order = folder + "/order";
+  if (::unlink(order.c_str()) != 0 && errno != ENOENT) {
+    return error_from_errno(errno, "remove " + order);
+  }
+  // A folder that is not empty stays.
+  ::rmdir(folder.c_str());
+  ::rmdir(folder.substr(0, folder.rfind('/')).c_str());
+  return {};
+}
+
 Result<std::map<std::uint64_t, std::uint64_t>> ExecFiles::outputs() const {
   namespace fs = std::filesystem;
   std::map<std::uint64_t, std::uint64_t> sizes;

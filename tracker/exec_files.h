@@ -22,6 +22,8 @@ class ExecFiles {
   std::string output_path(std::uint64_t job) const { return folder_of(job) + "/output"; }
   // No error when it is gone already.
   Status remove_output(std::uint64_t job) const;
+  // Order, log and folder. No error when they are gone already.
+  Status remove(std::uint64_t job) const;
   // How large each job's log is.
   Result<std::map<std::uint64_t, std::uint64_t>> outputs() const;
 

@@ -45,6 +45,7 @@ Status RunBoard::load(StateStore& store, WallTime now) {
     const JobId id{head->number()};
     numbers_.take(id.number);
     if (head->finished_unix_ms() != 0) {
+      keep(*head);
       runs += head->target_count();
       if (++jobs > limits_.finished_jobs || runs > limits_.finished_runs) continue;
     }
@@ -125,7 +126,7 @@ const BoardExec* RunBoard::find(JobId id) const {
     return found->second.stored ? &found->second : nullptr;
   }
   if (recalled_ && recalled_->first.number == id.number) return &recalled_->second;
-  if (store_ == nullptr || id.number > numbers_.last()) return nullptr;
+  if (store_ == nullptr || !kept_.contains(id.number)) return nullptr;
   auto stored = load_exec(*store_, id.number);
   if (!stored) {
     log_error("runs", "an old job cannot be read", {{"why", stored.error().detail}});
@@ -271,7 +272,10 @@ void RunBoard::store_decisions(BoardExec& entry) {
           BoardExec* found = in_memory(number);
           P2P_CHECK(found != nullptr);  // such a job is not settled
           found->storing_decisions = false;
-          found->end_stored = found->end_stored || end;
+          if (end) {
+            found->end_stored = true;
+            keep(found->record);
+          }
           tell_decided(*found, upto);
           store_decisions(*found);
           notify(*found);
@@ -384,27 +388,8 @@ void RunBoard::on_tick(WallTime now) {
   }
   send_blobs();
   if (settled) forget_old_jobs();
-}
-
-void RunBoard::forget_old_jobs() {
-  std::size_t jobs = 0;
-  std::size_t runs = 0;
-  std::vector<JobId> old;
-  for (auto it = jobs_.rbegin(); it != jobs_.rend(); ++it) {
-    BoardExec& entry = it->second;
-    if (!entry.settled()) continue;
-    // What only a running job needs is given back.
-    if (!entry.known_told.empty()) {
-      for (const RunStatus& run : entry.job->runs()) places_.erase(run.id);
-      entry.known_told = {};
-      entry.log.streams = {};
-      entry.log.file.reset();
-      entry.offer.Clear();
-    }
-    runs += entry.job->runs().size();
-    if (++jobs > limits_.finished_jobs || runs > limits_.finished_runs) old.push_back(it->first);
-  }
-  for (const JobId id : old) jobs_.erase(id);
+  remove_old_jobs();
+  remove_old_blobs();
 }
 
 void RunBoard::notify(const BoardExec& entry) {

@@ -4,7 +4,7 @@
 // agent hears of it, and a run is stored as offered before its offer is sent: what the store calls
 // queued was never told to anybody. Other states follow in batches, at most 250 ms later. Split by
 // topic: run_plan.cpp (making jobs), run_reports.cpp (what agents say), run_logs.cpp (output),
-// run_blobs.cpp (scripts and inputs that are not in orders).
+// run_blobs.cpp (scripts and inputs that are not in orders), run_retention.cpp (what goes).
 #pragma once
 
 #include <cstring>
@@ -42,6 +42,11 @@ struct RunBoardLimits {
   // Finished jobs that are kept in memory: the newest ones, as long as neither is exceeded.
   std::size_t finished_jobs = 1000;
   std::size_t finished_runs = 100'000;
+  // That are kept at all, likewise; the others are removed with everything of theirs.
+  std::size_t kept_jobs = 10'000;
+  std::size_t kept_runs = 2'000'000;
+  // A blob of which nobody says what it is for is removed when it is so old.
+  Duration blob_age = std::chrono::minutes(10);
   // Of output logs; in one that is full nothing more is taken. All together: those of the oldest
   // finished jobs go.
   std::uint64_t output_of_job = std::uint64_t{1} << 30;
@@ -246,7 +251,6 @@ class RunBoard {
   void store_decisions(BoardExec& entry);
   static void hide(BoardExec& entry, std::size_t run, RunState before);
   static void tell_decided(BoardExec& entry, std::uint64_t upto);
-  void forget_old_jobs();
   static void notify(const BoardExec& entry);
   BoardExec* in_memory(std::uint64_t number);
 
@@ -266,6 +270,14 @@ class RunBoard {
   void when_output_is_synced(BoardExec& entry, std::function<void()> then);
   void break_log(BoardExec& entry, const Error& why);
   void remove_old_output();
+
+  // run_retention.cpp
+  void keep(const proto::ExecRecord& record);
+  void release(BoardExec& entry);
+  void forget_old_jobs();
+  void remove_old_jobs();
+  void remove_job(std::uint64_t number, std::size_t runs);
+  void remove_old_blobs();
 
   // run_blobs.cpp
   bool may_have_blob(NodeId node, const std::string& sha256) const;
@@ -307,6 +319,15 @@ class RunBoard {
   std::unordered_map<RunId, Place, HashOfRun> places_;  // of jobs that are not settled
   std::set<NodeId> ready_;                              // connected, and have said what they know
   std::set<NodeId> unable_;  // of those, the ones whose release knows no runs
+
+  struct Kept {
+    std::size_t runs = 0;
+    std::string script_sha256, input_sha256;
+  };
+  std::map<std::uint64_t, Kept> kept_;  // all jobs that are over
+  std::size_t kept_runs_ = 0;
+  std::multiset<std::uint64_t> repeated_;  // by jobs that are being made: theirs are kept so long
+  std::optional<Time> blobs_checked_;
 
   std::map<std::uint64_t, std::uint64_t> logs_;  // how large each job's log is
   std::uint64_t logs_bytes_ = 0;

@@ -327,6 +327,7 @@ void RunBoard::make(Plan planned, bool dry_run, WallTime now, Done done) {
   plan->record.set_number(dry_run ? 0 : numbers_.next());
   plan->record.set_created_unix_ms(unix_millis(now));
   plan->record.set_target_count(static_cast<std::uint32_t>(plan->runs.size()));
+  if (plan->order_of != 0) repeated_.insert(plan->order_of);
   disk_.post([this, plan, dry_run, done = std::move(done)]() mutable {
     Status prepared;
     if (plan->order_of != 0) {
@@ -346,6 +347,7 @@ void RunBoard::make(Plan planned, bool dry_run, WallTime now, Done done) {
       prepared = files_.write_order(plan->record.number(), plan->order_bytes);
     }
     boost::asio::post(loop_, [this, plan, dry_run, prepared, done = std::move(done)] {
+      if (plan->order_of != 0) repeated_.extract(plan->order_of);
       if (!prepared) return done(prepared.error());
       if (!dry_run) return store_made(plan, done);
       const BoardExec shown = board_form(*plan, wall_now());
@@ -437,6 +439,7 @@ void RunBoard::store_made(std::shared_ptr<Plan> plan, Done done) {
                     }
                     durable.stored = true;
                     durable.end_stored = end;
+                    if (end) keep(durable.record);
                     tell_decided(durable, upto);
                     log_info("runs", "job begins",
                              {{"job", JobId{number}.str()},

@@ -9,8 +9,10 @@ namespace p2p {
 namespace {
 
 constexpr std::uint64_t kMostMillis = std::uint64_t{1} << 40;  // is refused, and fits a Duration
-constexpr std::string_view kPrefix = "exec/";
+constexpr std::string_view kHeadPrefix = "exechead/";
 constexpr std::size_t kPagesInBatch = 12;
+// The store reads what it erases: not too much at once.
+constexpr std::size_t kErasedInBatch = 64;
 constexpr std::uint64_t kDefaultTtlSeconds = 600;
 constexpr std::uint64_t kMaxTtlSeconds = 30ull * 24 * 3600;
 
@@ -20,13 +22,19 @@ std::string padded(std::uint64_t number, std::size_t digits) {
   return text;
 }
 
-// "exec/000000/017", as of other jobs.
-std::string exec_key(std::uint64_t number) {
-  return std::string(kPrefix) + padded(number / 1000, 6) + "/" + padded(number % 1000, 3);
+// "exechead/000/000/017": apart from the pages, so that a start reads no others.
+std::string head_key(std::uint64_t number) {
+  return std::string(kHeadPrefix) + padded(number / 1'000'000, 3) + "/" +
+         padded(number / 1000 % 1000, 3) + "/" + padded(number % 1000, 3);
+}
+
+// "exec/000000/017/runs/", as of other jobs.
+std::string pages_prefix(std::uint64_t number) {
+  return "exec/" + padded(number / 1000, 6) + "/" + padded(number % 1000, 3) + "/runs/";
 }
 
 std::string page_key(std::uint64_t number, std::size_t page) {
-  return exec_key(number) + "/runs/" + padded(page, 4);
+  return pages_prefix(number) + padded(page, 4);
 }
 
 void store(const RunStatus& run, proto::RunPage::Run& stored) {
@@ -87,7 +95,17 @@ Error unreadable(std::string_view key) {
 }  // namespace
 
 void put_exec(const proto::ExecRecord& record, StateBatch& batch) {
-  batch.put(exec_key(record.number()) + "/head", record.SerializeAsString());
+  batch.put(head_key(record.number()), record.SerializeAsString());
+}
+
+std::vector<StateBatch> erased_exec(std::uint64_t number, std::size_t runs) {
+  std::vector<StateBatch> batches(1);
+  for (std::size_t page = 0; page * kRunsOnPage < runs; ++page) {
+    if (batches.back().changes.size() == kErasedInBatch) batches.emplace_back();
+    batches.back().erase(page_key(number, page));
+  }
+  batches.back().erase(head_key(number));
+  return batches;
 }
 
 std::vector<StateBatch> changed_run_pages(std::uint64_t number, const ExecJob& job,
@@ -110,8 +128,7 @@ std::vector<StateBatch> changed_run_pages(std::uint64_t number, const ExecJob& j
 Result<std::vector<proto::ExecRecord>> load_exec_heads(StateStore& store) {
   std::vector<proto::ExecRecord> heads;
   std::optional<Error> bad;
-  const Status scanned = store.scan(kPrefix, [&](std::string_view key, const auto& entry) {
-    if (!key.ends_with("/head")) return true;
+  const Status scanned = store.scan(kHeadPrefix, [&](std::string_view key, const auto& entry) {
     if (!heads.emplace_back().ParseFromString(entry.value)) bad = unreadable(key);
     return !bad;
   });
@@ -123,26 +140,29 @@ Result<std::vector<proto::ExecRecord>> load_exec_heads(StateStore& store) {
 Result<std::optional<StoredExec>> load_exec(StateStore& store, std::uint64_t number) {
   StoredExec job;
   std::optional<Error> bad;
-  const std::string prefix = exec_key(number) + "/";
-  const Status scanned = store.scan(prefix, [&](std::string_view key, const auto& entry) {
-    bool good = true;
-    if (key.substr(prefix.size()) == "head") {
-      good = job.record.ParseFromString(entry.value);
-    } else {
-      proto::RunPage page;
-      good = page.ParseFromString(entry.value);
-      for (const auto& stored : page.runs()) {
-        auto run = run_from(stored);
-        good = good && run.has_value();
-        if (run) job.runs.push_back(*std::move(run));
-      }
+  const auto head = store.get(head_key(number));
+  if (!head) return head.error();
+  if (!*head) return std::optional<StoredExec>();
+  if (!job.record.ParseFromString((*head)->value)) return unreadable(head_key(number));
+  const auto visit = [&](std::string_view key, const auto& entry) {
+    proto::RunPage page;
+    bool good = page.ParseFromString(entry.value);
+    for (const auto& stored : page.runs()) {
+      auto run = run_from(stored);
+      good = good && run.has_value();
+      if (run) job.runs.push_back(*std::move(run));
     }
     if (!good) bad = unreadable(key);
     return good;
-  });
-  if (!scanned) return scanned.error();
+  };
+  if (const Status scanned = store.scan(pages_prefix(number), visit); !scanned) {
+    return scanned.error();
+  }
   if (bad) return *bad;
-  if (job.record.number() == 0) return std::optional<StoredExec>();
+  // The tracker ended while it removed this one.
+  if (job.record.finished_unix_ms() != 0 && job.runs.size() < job.record.target_count()) {
+    return std::optional<StoredExec>();
+  }
   // Behind its own pages there may be some of a job that had this number and was never made.
   if (job.runs.size() > job.record.target_count()) job.runs.resize(job.record.target_count());
   return std::optional(std::move(job));

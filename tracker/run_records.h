@@ -26,6 +26,8 @@ struct StoredExec {
 };
 
 void put_exec(const proto::ExecRecord& record, StateBatch& batch);
+// Batches that erase it with its pages, the head last.
+std::vector<StateBatch> erased_exec(std::uint64_t number, std::size_t runs);
 // Batches that hold the pages in which a run has changed behind `since` (ExecJob::changes), each
 // within the store's limit.
 std::vector<StateBatch> changed_run_pages(std::uint64_t number, const ExecJob& job,
