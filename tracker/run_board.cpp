@@ -38,7 +38,7 @@ Status RunBoard::load(StateStore& store, WallTime now) {
   if (!logs) return logs.error();
   logs_ = *std::move(logs);
   store_ = &store;
-  patient_until_ = now + limits_.patience;
+  const Time began = monotonic_now();
   std::size_t jobs = 0;
   std::size_t runs = 0;
   for (auto head = heads->rbegin(); head != heads->rend(); ++head) {
@@ -54,10 +54,16 @@ Status RunBoard::load(StateStore& store, WallTime now) {
     if (!*stored) continue;
     BoardExec& entry = jobs_.emplace(id, from_store(**std::move(stored), now)).first->second;
     if (entry.finished()) continue;
-    if (Status loaded = load_unfinished(entry, now); !loaded) return loaded;
+    if (Status read = load_unfinished(entry, now); !read) return read;
   }
   for (const auto& [job, bytes] : logs_) logs_bytes_ += bytes;
-  for (auto& [id, entry] : jobs_) perform(entry, now);
+  // Reading takes as long as there is to read.
+  const WallTime loaded = now + (monotonic_now() - began);
+  patient_until_ = loaded + limits_.patience;
+  for (auto& [id, entry] : jobs_) {
+    if (!entry.finished()) entry.job->on_start(loaded, patient_until_);
+    perform(entry, loaded);
+  }
   forget_old_jobs();
   remove_old_output();
   return {};
@@ -69,7 +75,6 @@ BoardExec RunBoard::from_store(StoredExec stored, WallTime now) const {
   entry.record = std::move(stored.record);
   auto rules = exec_rules_of(entry.record.rollout());
   if (!rules) rules = ExecRules{};  // of a later release: it goes on without waves
-  rules->patient_until = patient_until_;
   entry.stored_memory = memory_of(entry.record.rollout());
   // One that goes on is cancelled once it can say so: load_unfinished().
   const bool cancelled = entry.finished() && entry.record.cancelled();

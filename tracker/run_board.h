@@ -55,8 +55,9 @@ struct RunBoardLimits {
   std::uint64_t output_of_node = 256 * 1024;
   // Scripts and inputs on their way to agents.
   std::uint64_t blobs_under_way = 4 * 1024 * 1024;
-  // After a start, nobody counts as offline before this.
-  Duration patience = std::chrono::seconds(15);
+  // After a start, nobody counts as offline before this: agents try again after up to 15 s, and may
+  // need 30 to be connected.
+  Duration patience = std::chrono::seconds(45);
 };
 
 // What is known of the output of one run, each stream: where it ends, and how much of it is here.

@@ -36,7 +36,7 @@ void RunBoard::send_taken(NodeId node, const RunId& run, bool err, std::uint64_t
   agents_.send(node, message);
 }
 
-void RunBoard::on_run_output(NodeId node, const proto::RunOutput& output, WallTime) {
+void RunBoard::on_run_output(NodeId node, const proto::RunOutput& output, WallTime now) {
   const auto id = RunId::from_raw(output.id());
   const std::size_t size = output.bytes().size();
   if (!id || size == 0 || size > kMaxOutputPieceBytes || output.offset() > kMaxStreamOffset) return;
@@ -48,6 +48,7 @@ void RunBoard::on_run_output(NodeId node, const proto::RunOutput& output, WallTi
   }
   const std::size_t run = place->second.run;
   if (entry->job->runs()[run].node != node) return;
+  entry->job->on_output(run, now);
   RunStreams::Stream& stream = entry->log.streams[run].of(output.err());
   if (upto <= stream.upto) return send_taken(node, *id, output.err(), stream.upto, false);
 

@@ -152,6 +152,9 @@ bool set_order(BoardExec& entry, const std::string& order_bytes) {
   if (sha256(order_bytes).view() != known) return false;
   if (!entry.offer.mutable_run()->ParseFromString(order_bytes)) return false;
   entry.offer.mutable_run()->set_job(entry.record.number());
+  const proto::RunOrder& order = entry.offer.run().order();
+  const std::uint64_t longest = order.timeout_ms() == 0 ? 0 : order.timeout_ms() + order.grace_ms();
+  entry.job->set_longest(std::chrono::milliseconds(longest));
   return true;
 }
 

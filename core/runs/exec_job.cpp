@@ -1,5 +1,6 @@
 #include "core/runs/exec_job.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace p2p {
@@ -72,7 +73,7 @@ ExecJob::ExecJob(std::vector<RunStatus> runs, const ExecRules& rules, const Roll
       rules_(rules),
       rollout_(rules.rollout, phases_of(runs_), memory),
       cancelled_(cancelled),
-      presence_(runs_.size(), Presence{Where::away, now, false}),
+      presence_(runs_.size(), Presence{Where::away, now, false, now, now}),
       changed_at_(runs_.size(), 1),
       changes_(1) {
   index_.reserve(runs_.size());
@@ -90,35 +91,49 @@ std::optional<std::size_t> ExecJob::index_of(NodeId node) const {
   return found->second;
 }
 
+void ExecJob::on_start(WallTime now, WallTime patient_until) {
+  rules_.patient_until = patient_until;
+  for (Presence& presence : presence_) presence.since = presence.spoke = presence.begun = now;
+}
+
+void ExecJob::set_where(std::size_t run, Where where, WallTime now) {
+  presence_[run].where = where;
+  presence_[run].since = now;
+}
+
 void ExecJob::on_node_coming(NodeId node, WallTime now) {
-  if (const auto run = index_of(node)) presence_[*run] = {Where::coming, now, false};
+  if (const auto run = index_of(node)) {
+    set_where(*run, Where::coming, now);
+    presence_[*run].heard = false;
+  }
 }
 
 void ExecJob::on_node_online(NodeId node, WallTime now) {
   const auto run = index_of(node);
   if (!run) return;
-  const bool heard = presence_[*run].heard;
-  presence_[*run] = {Where::here, now, heard};
+  set_where(*run, Where::here, now);
   const RunState state = runs_[*run].state;
   if (is_final(state)) return;
   if (state == RunState::queued) {
     if (is_parked(*run)) back_.insert(*run);
   } else if (cancelled_) {
     effects_.push_back(Cancel{*run});
-  } else if (!heard) {
+  } else if (!presence_[*run].heard && !impossible_) {
     effects_.push_back(Offer{*run, state >= RunState::accepted});
   }
 }
 
 void ExecJob::on_node_offline(NodeId node, WallTime now) {
   const auto run = index_of(node);
-  if (run && presence_[*run].where != Where::away) presence_[*run] = {Where::away, now, false};
+  if (!run) return;
+  if (presence_[*run].where != Where::away) set_where(*run, Where::away, now);
+  presence_[*run].heard = false;
 }
 
 void ExecJob::on_node_removed(NodeId node, WallTime now) {
   const auto run = index_of(node);
   if (!run) return;
-  presence_[*run] = {Where::away, now, false};
+  set_where(*run, Where::away, now);
   if (is_final(runs_[*run].state)) return;
   if (runs_[*run].state == RunState::queued) {
     finish(*run, RunState::undeliverable, "the node is not in the cluster any more", now);
@@ -133,6 +148,7 @@ void ExecJob::on_node_removed(NodeId node, WallTime now) {
 bool ExecJob::on_report(std::size_t run, RunState state, RunFacts facts, WallTime now) {
   RunStatus& known = runs_[run];
   presence_[run].heard = true;
+  presence_[run].spoke = now;
   // What was never offered is nothing that a node could speak of, and what only the tracker may say
   // is not the node's to say.
   if (known.state == RunState::queued || state < RunState::accepted) return false;
@@ -150,6 +166,7 @@ bool ExecJob::on_report(std::size_t run, RunState state, RunFacts facts, WallTim
     finish(run, state, std::move(known.facts.text), now);
     decided_.pop_back();  // its node has said so
   } else {
+    if (known.state == RunState::offered) presence_[run].begun = now;
     move(run, state);
     // It may have begun since it was told; one that is coming is told when it is here.
     if (cancelled_ && presence_[run].where == Where::here) effects_.push_back(Cancel{run});
@@ -184,25 +201,55 @@ void ExecJob::resume(WallTime now) {
 }
 
 void ExecJob::on_impossible(const std::string& why, WallTime now) {
+  impossible_ = true;
   for (std::size_t i = 0; i < runs_.size(); ++i) {
-    if (is_final(runs_[i].state)) continue;
-    finish(i, runs_[i].state == RunState::queued ? RunState::skipped : RunState::lost, why, now);
+    if (runs_[i].state == RunState::queued) finish(i, RunState::undeliverable, why, now);
   }
 }
 
 void ExecJob::on_tick(WallTime now) {
   for (std::size_t i = 0; i < runs_.size(); ++i) {
-    if (is_final(runs_[i].state) || presence_[i].where != Where::away) continue;
-    if (runs_[i].state == RunState::queued) {
-      if (is_parked(i)) give_up_waiting(i, now);
-    } else if (now - presence_[i].since >= rules_.ttl) {
-      finish(i, RunState::lost,
-             runs_[i].state == RunState::offered
-                 ? "the node went away without an answer and did not come back in time; it may "
-                   "have run"
-                 : "the node went away and did not come back in time; it may have run to its end",
-             now);
+    if (is_final(runs_[i].state)) continue;
+    const Presence& presence = presence_[i];
+    if (presence.where == Where::coming && now - presence.since >= kComingPatience) {
+      set_where(i, Where::away, now);
     }
+    if (runs_[i].state != RunState::queued) {
+      check_begun(i, now);
+    } else if (presence.where == Where::away && is_parked(i)) {
+      give_up_waiting(i, now);
+    }
+  }
+}
+
+// Of one that was offered: whether anything will still be heard of it.
+void ExecJob::check_begun(std::size_t run, WallTime now) {
+  const RunState state = runs_[run].state;
+  const Presence& presence = presence_[run];
+  const Duration patience = std::max(rules_.ttl, kBegunPatience);
+  const auto passed = [now](WallTime since, Duration time) { return now - since >= time; };
+  if (presence.where == Where::away) {
+    if (!passed(std::max(presence.since, rules_.patient_until), patience)) return;
+    finish(run, RunState::lost,
+           state == RunState::offered
+               ? "the node went away without an answer and did not come back in time; it may have "
+                 "run"
+               : "the node went away and did not come back in time; it may have run to its end",
+           now);
+  } else if (presence.where == Where::here && state == RunState::offered) {
+    if (!passed(std::max(presence.since, runs_[run].offered), patience)) return;
+    finish(run, RunState::lost,
+           "the node is connected and never answered the offer; it may have run", now);
+  } else if (presence.where == Where::here && longest_ > Duration::zero()) {
+    // It may have been away when the time was over, or still send what was written.
+    if (!passed(presence.begun, longest_ + kBegunPatience) ||
+        !passed(std::max(presence.since, presence.spoke), kBegunPatience)) {
+      return;
+    }
+    finish(run, RunState::lost,
+           "the node is connected, and has not said for longer than its timeout how the run ended; "
+           "it may run still",
+           now);
   }
 }
 

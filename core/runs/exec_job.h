@@ -58,6 +58,10 @@ bool is_failure(const RunStatus& run);
 
 // One that has connected and says nothing of what it knows is away after this.
 inline constexpr Duration kComingPatience = std::chrono::seconds(30);
+// What has been offered is never given up earlier, however short the ttl.
+inline constexpr Duration kBegunPatience = std::chrono::minutes(10);
+// For timeout and grace of an order that nobody knows any more: no order asks for more.
+inline constexpr Duration kLongestRun = std::chrono::hours(24 * 30);
 
 struct ExecRules {
   // Of a target that is not online when its turn comes.
@@ -69,7 +73,8 @@ struct ExecRules {
 
   RolloutRules rollout;
   Offline offline = Offline::fail;
-  // For a queued target to come, and for one that was told to come back.
+  // For a queued target to come; and, but not below kBegunPatience, for one that was offered its
+  // run to come back and to answer.
   Duration ttl = std::chrono::minutes(10);
   // Until then nobody counts as offline who is not online: after a start of the tracker, agents are
   // still on their way back. With waves or a window, turns wait for the target whose turn it is.
@@ -94,6 +99,11 @@ class ExecJob {
   ExecJob(std::vector<RunStatus> runs, const ExecRules& rules, const Rollout::Memory& memory,
           bool cancelled, WallTime now);
 
+  // What the order allows, timeout and grace together; zero: there is no limit. kLongestRun until
+  // this is said.
+  void set_longest(Duration longest) { longest_ = longest; }
+  // Everything is loaded, which takes its time: from now on nodes can come.
+  void on_start(WallTime now, WallTime patient_until);
   // It is connected, and is about to say what it knows.
   void on_node_coming(NodeId node, WallTime now);
   // It has said what it knows (on_report). Runs of which it said nothing are offered again.
@@ -103,13 +113,15 @@ class ExecJob {
   void on_node_removed(NodeId node, WallTime now);
   // False: it changed nothing, because that state may not follow.
   bool on_report(std::size_t run, RunState state, RunFacts facts, WallTime now);
+  // Its node sends what it has written: it is not lost.
+  void on_output(std::size_t run, WallTime now) { presence_[run].spoke = now; }
   // Not all output of a run could be kept.
   void on_output_lost(std::size_t run, bool err);
   void on_cancel(WallTime now);
   void pause(std::string why);
   void resume(WallTime now);
-  // Nothing can be offered any more: what waits is left out, of the rest it is not known what
-  // becomes of it.
+  // Nothing can be offered any more, nor asked about: what waits is not delivered; of the rest only
+  // its nodes can say what becomes of it.
   void on_impossible(const std::string& why, WallTime now);
   void on_tick(WallTime now);
 
@@ -144,12 +156,16 @@ class ExecJob {
     Where where = Where::away;
     WallTime since{};    // of the last change between away and the others
     bool heard = false;  // it has said something of the run since it is here
+    WallTime spoke{};    // when it did last, or sent output; or since when nothing is known
+    WallTime begun{};    // when it said first that it has begun, as far as this process knows
   };
 
   void advance(WallTime now);
   void offer_parked(WallTime now);
   bool may_have_turn(std::size_t run, WallTime now);
   void begin_turn(std::size_t run, WallTime now);
+  void set_where(std::size_t run, Where where, WallTime now);
+  void check_begun(std::size_t run, WallTime now);
   void give_up_waiting(std::size_t run, WallTime now);
   void offer(std::size_t run, WallTime now);
   void move(std::size_t run, RunState state);
@@ -162,6 +178,8 @@ class ExecJob {
   ExecRules rules_;
   Rollout rollout_;
   bool cancelled_ = false;
+  bool impossible_ = false;
+  Duration longest_ = kLongestRun;
   std::unordered_map<NodeId, std::size_t> index_;
   std::vector<Presence> presence_;
   std::vector<std::uint64_t> changed_at_;

@@ -1,5 +1,4 @@
 // Exec jobs at the tracker: from the call to their end, with the tracker ending at any time.
-#include "io/disk/file_io.h"
 #include "tests/support/catch.h"
 #include "tests/tracker/run_fixture.h"
 
@@ -421,25 +420,6 @@ TEST_CASE("a removed node's runs end, also when the tracker ended in between") {
   RunProcess tracker(disk);
   CHECK(tracker.job(job).finished());
   CHECK(tracker.job(job).job->runs()[1].state == lost);
-}
-
-TEST_CASE("an order that is damaged is never sent") {
-  Disk disk;
-  JobId job;
-  {
-    RunProcess tracker(disk);
-    tracker.enrol_online("n1");
-    job = tracker.create(exec_of("n1"));
-  }
-  const std::string path = disk.folder / "exec/000000/001/order";
-  std::string bytes = must(read_file(path, 1 << 20));
-  bytes.back() ^= 1;
-  REQUIRE(write_file_atomically(path, bytes, 0600));
-  RunProcess tracker(disk);
-  tracker.online("n1");
-  CHECK(tracker.offers_to("n1") == 0);
-  CHECK(tracker.state(job, "n1") == lost);
-  CHECK(tracker.job(job).record.detail().find("damaged") != std::string::npos);
 }
 
 TEST_CASE("finished jobs beyond the limit are read from the store") {

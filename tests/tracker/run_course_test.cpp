@@ -1,4 +1,5 @@
 // Exec jobs that are steered, or lose their order, while the tracker ends at any time.
+#include "io/disk/file_io.h"
 #include "tests/support/catch.h"
 #include "tests/tracker/run_fixture.h"
 
@@ -97,6 +98,52 @@ TEST_CASE("a job that is not paused cannot be resumed, nor one that has stopped 
     CHECK(refused.error().code == Errc::invalid_argument);
     CHECK(refused.error().detail.find("stopped: 1 of 3 failed") != std::string::npos);
   }
+}
+
+TEST_CASE("an order that is damaged is never sent, and what has begun without it is heard of") {
+  Disk disk;
+  JobId job;
+  {
+    RunProcess tracker(disk);
+    for (const char* name : {"n1", "n2"}) tracker.enrol_online(name);
+    job = tracker.create(one_at_a_time());
+  }
+  const std::string path = disk.folder / "exec/000000/001/order";
+  std::string bytes = must(read_file(path, 1 << 20));
+  bytes.back() ^= 1;
+  REQUIRE(write_file_atomically(path, bytes, 0600));
+  RunProcess tracker(disk);
+  tracker.online("n1");
+  tracker.online("n2");
+  CHECK(tracker.offers_to("n1") + tracker.offers_to("n2") == 0);
+  CHECK(tracker.state(job, "n1") == offered);
+  CHECK(tracker.state(job, "n2") == undeliverable);
+  CHECK(tracker.job(job).record.detail().find("damaged") != std::string::npos);
+  tracker.report(job, "n1", exited, 0);
+  CHECK(end_of(tracker, job).state == "failed");
+  CHECK(end_of(tracker, job).code == 3);
+}
+
+TEST_CASE("a run that has gone on beyond its timeout and some time is lost, also after a restart") {
+  Disk disk;
+  JobId job;
+  proto::ExecSpec spec = exec_of("n1");
+  spec.set_timeout_ms(60'000);
+  {
+    RunProcess tracker(disk);
+    tracker.enrol_online("n1");
+    job = tracker.create(spec);
+    tracker.report(job, "n1", running);
+    tracker.tick(std::chrono::minutes(11));
+    CHECK(tracker.state(job, "n1") == running);  // and five seconds between TERM and KILL
+  }
+  RunProcess tracker(disk);
+  tracker.online("n1", said(tracker.word(job, "n1", running)));
+  tracker.tick(std::chrono::minutes(11));
+  CHECK(tracker.state(job, "n1") == running);
+  tracker.tick(std::chrono::seconds(6));
+  CHECK(tracker.state(job, "n1") == lost);
+  CHECK(tracker.run(job, "n1").facts.text.find("longer than its timeout") != std::string::npos);
 }
 
 }  // namespace

@@ -327,16 +327,5 @@ TEST_CASE("the weightiest end of a run is the job's exit code") {
   CHECK(code_after({{exited, 1}, {cancelled, {}}}) == ExitCode::stopped);
 }
 
-TEST_CASE("when the order is gone, nothing is begun and nothing is claimed") {
-  Course course(2, window_of(1));
-  course.all_online(2);
-  course.carry_out();
-  course.job->on_impossible("the order is gone", course.now);
-  course.carry_out();
-  CHECK(course.state(0) == lost);
-  CHECK(course.state(1) == skipped);
-  CHECK(course.finished);
-}
-
 }  // namespace
 }  // namespace p2p
