@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/base/result.h"
 #include "core/runs/exec_policy.h"
@@ -19,6 +20,8 @@ struct LauncherProcessSettings {
   int channel = -1;  // its end, an open descriptor
   std::string runs;  // the folder of runs, absolute
   std::string policy{to_string(ExecPolicy::scripts_only)};
+  std::vector<std::string> accounts;  // that runs may have; none: all but root and the agent's
+  unsigned agent_user = 0;            // the account of the agent
   std::string log_level = "info";
 };
 
@@ -29,7 +32,8 @@ struct StartedLauncher {
 };
 
 // Makes the folder of runs, so that `reader` may read it, and starts the launcher, which is this
-// program once more. Nothing when the policy is off: then no process here can start anything.
+// program once more. Nothing when the policy is off and no run is left from before: then no process
+// here can start anything.
 // Before any thread exists. After an error the caller must end.
 Result<std::optional<StartedLauncher>> start_launcher(const LauncherProcessSettings& settings,
                                                       const std::optional<Account>& reader);

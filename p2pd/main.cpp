@@ -50,6 +50,7 @@ struct RunOptions {
   CLI::Option* user_option = nullptr;
   CLI::Option* exec_option = nullptr;
   CLI::Option* exec_account_option = nullptr;
+  CLI::Option* exec_accounts_option = nullptr;
   CLI::Option* level_option = nullptr;
 };
 
@@ -91,9 +92,15 @@ void add_run(CLI::App& app, RunOptions& options) {
   options.exec_account_option = app.add_option(
       "--exec-account", options.settings.exec_account,
       "account of runs that name none (default: nobody, or the own one when not started as root)");
+  options.exec_accounts_option =
+      app.add_option("--exec-accounts", options.launcher.accounts,
+                     "NAME,NAME...: accounts that runs may have here, and no others (default: when "
+                     "started as root every one but root and p2pd's own); nothing that comes over "
+                     "the network changes it")
+          ->delimiter(',');
   app.add_option("--config", options.config,
                  "YAML file with listen, root, share, advertise, user, exec, exec_account, "
-                 "log_level");
+                 "exec_accounts, log_level");
   options.level_option =
       app.add_option("--log-level", options.files.log_level, "error, warn, info or debug")
           ->capture_default_str();
@@ -212,6 +219,7 @@ int do_run(RunOptions& options) {
                                                     {"user"},
                                                     {"exec"},
                                                     {"exec_account"},
+                                                    {"exec_accounts", p2p::ConfigKind::list},
                                                     {"log_level"}});
     if (!values) return fail(values.error());
     p2p::take_text(*values, "listen", options.listen_option->count() > 0, options.listen);
@@ -223,6 +231,8 @@ int do_run(RunOptions& options) {
     p2p::take_text(*values, "exec", options.exec_option->count() > 0, options.launcher.policy);
     p2p::take_text(*values, "exec_account", options.exec_account_option->count() > 0,
                    options.settings.exec_account);
+    p2p::take_list(*values, "exec_accounts", options.exec_accounts_option->count() > 0,
+                   options.launcher.accounts);
     p2p::take_text(*values, "log_level", options.level_option->count() > 0,
                    options.files.log_level);
   }
@@ -241,6 +251,15 @@ int do_run(RunOptions& options) {
   if (!options.settings.exec_account.empty()) {
     const auto found = p2p::find_run_account(options.settings.exec_account);
     if (!found) return fail(found.error().within("--exec-account"));
+    const p2p::AccountRule rule{.allowed = options.launcher.accounts, .agent = ~uid_t{0}};
+    if (const p2p::Status allowed = p2p::permit_account(rule, *found); !allowed) {
+      return fail(allowed.error().within("--exec-account"));
+    }
+  }
+  for (const std::string& name : options.launcher.accounts) {
+    if (!name.empty() && name.find(',') == std::string::npos) continue;
+    return fail({p2p::Errc::invalid_argument,
+                 "--exec-accounts: " + p2p::quoted(name) + " is not the name of an account"});
   }
   for (const auto* folders : {&options.files.roots, &options.files.shares}) {
     for (const std::string& folder : *folders) {
@@ -274,7 +293,14 @@ void add_launcher(CLI::App& app, p2p::LauncherProcessSettings& settings) {
   app.add_option("--channel", settings.channel)->required();
   app.add_option("--runs", settings.runs)->required();
   app.add_option("--exec", settings.policy)->required();
+  app.add_option("--account", settings.accounts);
+  app.add_option("--agent-user", settings.agent_user);
   app.add_option("--log-level", settings.log_level);
+}
+
+void add_shim(CLI::App& app, p2p::AccountRule& rule) {
+  app.add_option("--account", rule.allowed);
+  app.add_option("--agent-user", rule.agent);
 }
 
 int do_launcher(const p2p::LauncherProcessSettings& settings) {
@@ -285,8 +311,8 @@ int do_launcher(const p2p::LauncherProcessSettings& settings) {
 }
 
 // Its own log is /dev/null: what there is to say stands in the result of the run.
-int do_shim() {
-  const p2p::Status ended = p2p::run_shim();
+int do_shim(const p2p::AccountRule& accounts) {
+  const p2p::Status ended = p2p::run_shim(accounts);
   return ended ? 0 : fail(ended.error());
 }
 
@@ -314,7 +340,9 @@ int main(int argc, char** argv) {
   auto* launcher_command = app.add_subcommand("launcher")->group("");
   add_launcher(*launcher_command, launcher);
   // For the launcher of runs alone.
+  p2p::AccountRule shim;
   auto* shim_command = app.add_subcommand("shim")->group("");
+  add_shim(*shim_command, shim);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -322,6 +350,6 @@ int main(int argc, char** argv) {
   }
   if (helper_command->parsed()) return do_helper(helper);
   if (launcher_command->parsed()) return do_launcher(launcher);
-  if (shim_command->parsed()) return do_shim();
+  if (shim_command->parsed()) return do_shim(shim);
   return join_command->parsed() ? do_join(join) : do_run(run);
 }

@@ -1,6 +1,7 @@
 #include "io/run/command.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -8,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <map>
 #include <string_view>
@@ -87,9 +90,9 @@ void set_limits(const Command& command, int report) {
   ::setrlimit(RLIMIT_CORE, &none);
 }
 
-void enter_folder(const Command& command, int report) {
+void enter_folder(const Command& command, const RunAccount& account, int report) {
   if (command.folder.empty()) {
-    const std::string& home = command.account.home;
+    const std::string& home = account.home;
     const bool entered = home.starts_with('/') && ::chdir(home.c_str()) == 0;
     if (!entered) (void)!::chdir("/");
     return;
@@ -97,7 +100,7 @@ void enter_folder(const Command& command, int report) {
   if (::chdir(command.folder.c_str()) == 0) return;
   give_up(report, Reason::NO_FOLDER,
           "working folder " + quoted(command.folder) + ": " + why(errno) + " (for account " +
-              command.account.name + ")");
+              account.name + ")");
 }
 
 std::string path_of(const std::vector<std::string>& environment) {
@@ -128,8 +131,8 @@ std::string path_of(const std::vector<std::string>& environment) {
               ", does not exist on this node");
 }
 
-[[noreturn]] void give_up_exec(const Command& command, const std::string& program, int error,
-                               int report) {
+[[noreturn]] void give_up_exec(const Command& command, const RunAccount& account,
+                               const std::string& program, int error, int report) {
   const bool is_script = command.script >= 0;
   switch (error) {
     case ENOENT:
@@ -146,12 +149,11 @@ std::string path_of(const std::vector<std::string>& environment) {
     case EACCES: {
       struct stat facts {};
       const bool is_folder = ::stat(program.c_str(), &facts) == 0 && S_ISDIR(facts.st_mode);
-      give_up(
-          report, Reason::NOT_EXECUTABLE,
-          quoted(program) + (is_folder ? " is a folder"
-                                       : " may not be executed by account " + command.account.name +
-                                             ": its mode or that of a folder above it, or a "
-                                             "mount with noexec, forbids it"));
+      give_up(report, Reason::NOT_EXECUTABLE,
+              quoted(program) + (is_folder ? " is a folder"
+                                           : " may not be executed by account " + account.name +
+                                                 ": its mode or that of a folder above it, or a "
+                                                 "mount with noexec, forbids it"));
     }
     case ENOEXEC:
       give_up(report, Reason::NOT_EXECUTABLE,
@@ -168,15 +170,17 @@ std::string path_of(const std::vector<std::string>& environment) {
   }
 }
 
-[[noreturn]] void exec(const Command& command, int report) {
+[[noreturn]] void exec(const Command& command, const RunAccount& account, int report) {
   const std::string& program = command.arguments[0];
   const std::vector<char*> words = pointers(command.arguments);
-  const std::vector<char*> environment = pointers(command.environment);
+  const std::vector<std::string> variables =
+      run_environment(account, command.id, command.environment);
+  const std::vector<char*> environment = pointers(variables);
   if (program.find('/') != std::string::npos) {
     ::execve(program.c_str(), words.data(), environment.data());
-    give_up_exec(command, program, errno, report);
+    give_up_exec(command, account, program, errno, report);
   }
-  const std::string path = path_of(command.environment);
+  const std::string path = path_of(variables);
   std::string forbidden;
   for (std::string_view rest = path; !rest.empty();) {
     const std::string folder(rest.substr(0, rest.find(':')));
@@ -188,10 +192,10 @@ std::string path_of(const std::vector<std::string>& environment) {
     if (error == EACCES && forbidden.empty()) forbidden = candidate;
     const bool goes_on = error == EACCES || error == ENOTDIR ||
                          (error == ENOENT && ::access(candidate.c_str(), F_OK) != 0);
-    if (!goes_on) give_up_exec(command, candidate, error, report);
+    if (!goes_on) give_up_exec(command, account, candidate, error, report);
   }
   if (!forbidden.empty() && ::access(forbidden.c_str(), F_OK) == 0) {
-    give_up_exec(command, forbidden, EACCES, report);
+    give_up_exec(command, account, forbidden, EACCES, report);
   }
   give_up(
       report, Reason::NO_COMMAND,
@@ -203,17 +207,47 @@ std::string path_of(const std::vector<std::string>& environment) {
   reset_signals();
   if (command.cgroup_procs >= 0) (void)!::write(command.cgroup_procs, "0", 1);
   report = ::fcntl(report, F_DUPFD_CLOEXEC, 10);
+  // Here and not in the shim, which has to hear of timeout and cancel meanwhile.
+  const auto account = find_run_account(command.account);
+  if (!account) give_up(report, Reason::NO_ACCOUNT, account.error().detail);
+  if (Status allowed = permit_account(command.accounts, *account); !allowed) {
+    give_up(report, Reason::NO_ACCOUNT, allowed.error().detail);
+  }
+  if (command.fault) give_up(report, command.fault->reason, command.fault->text);
   place_descriptors(command, report);
   ::umask(command.umask);
   set_limits(command, report);
-  if (Status became = become_run_account(command.account); !became) {
+  if (Status became = become_run_account(*account); !became) {
     give_up(report, Reason::NO_ACCOUNT, became.error().detail);
   }
   // After the account, whose change clears it. Nobody would take the exit code any more.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   if (::getppid() != parent) ::_exit(127);
-  enter_folder(command, report);
-  exec(command, report);
+  enter_folder(command, *account, report);
+  exec(command, *account, report);
+}
+
+// Whether the report can be read, or is at its end. False: the patience is over.
+bool await_report(int report, const Patience& patience) {
+  using std::chrono::milliseconds;
+  for (;;) {
+    int wait = -1;
+    if (patience.until) {
+      const auto left = std::chrono::duration_cast<milliseconds>(*patience.until -
+                                                                 std::chrono::steady_clock::now());
+      wait = static_cast<int>(std::clamp<std::int64_t>(left.count() + 1, 0, 3'600'000));
+    }
+    std::array<pollfd, 3> waited = {pollfd{report, POLLIN, 0}, pollfd{patience.signals, POLLIN, 0},
+                                    pollfd{patience.control, POLLIN, 0}};
+    const int ready = ::poll(waited.data(), waited.size(), wait);
+    if (ready < 0 && errno == EINTR) continue;
+    if (waited[0].revents != 0) return true;
+    const bool is_over =
+        ready > 0 || (patience.until && std::chrono::steady_clock::now() >= *patience.until);
+    if (!is_over && ready == 0) continue;
+    // The signal may be that of the child's own end, which came behind its report.
+    return ::poll(waited.data(), 1, 0) > 0;
+  }
 }
 
 }  // namespace
@@ -234,7 +268,7 @@ std::vector<std::string> run_environment(const RunAccount& account, const std::s
   return environment;
 }
 
-std::variant<pid_t, NotBegun> begin_command(const Command& command) {
+std::variant<pid_t, NotBegun> begin_command(const Command& command, const Patience& patience) {
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) {
     return NotBegun{Reason::NO_RESOURCES, "make a pipe: " + why(errno)};
@@ -249,6 +283,7 @@ std::variant<pid_t, NotBegun> begin_command(const Command& command) {
   std::string message;
   char bytes[256];
   for (;;) {
+    if (!await_report(listen.get(), patience)) return child;
     const ssize_t got = ::read(listen.get(), bytes, sizeof bytes);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;

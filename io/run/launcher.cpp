@@ -15,6 +15,7 @@
 #include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "io/disk/fd.h"
 #include "io/disk/file_io.h"
@@ -66,8 +67,8 @@ Status remove_files(int runs, const std::string& name) {
 }
 
 // In the child: the descriptors of a shim in their places, then the program once more.
-[[noreturn]] void be_shim(const std::string& program, std::array<int, kShimDescriptors> handed,
-                          int report) {
+[[noreturn]] void be_shim(const LauncherSettings& settings,
+                          std::array<int, kShimDescriptors> handed, int report) {
   report = ::fcntl(report, F_DUPFD_CLOEXEC, 20);
   // Above the places first, so that none is overwritten before it is moved.
   for (int& fd : handed) fd = ::fcntl(fd, F_DUPFD_CLOEXEC, 20);
@@ -75,8 +76,13 @@ Status remove_files(int runs, const std::string& name) {
   for (int i = 0; i < kShimDescriptors; ++i) {
     placed &= ::dup2(handed[static_cast<std::size_t>(i)], kShimOrder + i) == kShimOrder + i;
   }
-  const char* words[] = {"p2pd", "shim", nullptr};
-  if (placed) ::execv(program.c_str(), const_cast<char* const*>(words));
+  std::vector<std::string> words = {"p2pd", "shim",
+                                    "--agent-user=" + std::to_string(settings.accounts.agent)};
+  for (const std::string& name : settings.accounts.allowed) words.push_back("--account=" + name);
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  if (placed) ::execv(settings.program.c_str(), pointers.data());
   const int error = errno;
   (void)!::write(report, &error, sizeof error);
   ::_exit(127);
@@ -237,7 +243,7 @@ class Launcher {
     Fd report(ends[1]);
     const pid_t shim = ::fork();
     if (shim == 0) {
-      be_shim(settings_.program,
+      be_shim(settings_,
               {order.get(), run.folder.get(), run.lock.get(), runs_.get(), run.control.get()},
               report.get());
     }
@@ -326,6 +332,14 @@ Status prepare_runs_folder(const std::string& path, int readers) {
   return Error{Errc::denied, "let the agent read " + path +
                                  ": what is made there does not get its group (CAP_SETGID or "
                                  "CAP_FSETID is missing)"};
+}
+
+bool is_runs_folder_in_use(const std::string& path) {
+  const Fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!folder) return errno != ENOENT;
+  if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) return true;
+  const auto names = run_files::names_in(folder.get());
+  return !names || !names->empty();
 }
 
 Status run_launcher(int socket, const LauncherSettings& settings) {

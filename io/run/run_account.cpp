@@ -120,6 +120,23 @@ Result<RunAccount> find_run_account(const std::string& name) {
   return *account;
 }
 
+Status permit_account(const AccountRule& rule, const RunAccount& account) {
+  const auto refuse = [&](const std::string& why) {
+    return Error{Errc::denied, "no run may have account " + quoted(account.name, 60) +
+                                   " on this node (" + why +
+                                   "); its owner can allow it with p2pd run --exec-accounts"};
+  };
+  if (!rule.allowed.empty()) {
+    const auto& names = rule.allowed;
+    if (std::find(names.begin(), names.end(), account.name) != names.end()) return {};
+    return refuse("p2pd run --exec-accounts does not name it");
+  }
+  if (::geteuid() != 0) return {};
+  if (account.user == 0) return refuse("it has all rights");
+  if (account.user == rule.agent) return refuse("it is p2pd's own");
+  return {};
+}
+
 Status become_run_account(const RunAccount& account) {
   if (::geteuid() != 0) {
     if (::geteuid() == account.user && has_no_capability()) return {};

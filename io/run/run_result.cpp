@@ -45,6 +45,14 @@ std::string text_of_result(const proto::RunResult& result, std::uint64_t timeout
   switch (result.end()) {
     case proto::RunResult::EXITED:
       text = how_it_ended(result);
+      if (result.told_by_signal() != 0) {
+        const char* name = ::sigabbrev_np(static_cast<int>(result.told_by_signal()));
+        text += std::string("; ended because its node was shutting down (SIG") +
+                (name != nullptr ? name : "?") + " to its shim)";
+      }
+      if (result.killed() > 0) {
+        text += "; " + processes(result.killed(), " process", " processes") + " needed KILL";
+      }
       if (result.left_running() > 0) {
         text += "; " + processes(result.left_running(), " process that it started still runs",
                                  " processes that it started still run");

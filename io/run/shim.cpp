@@ -65,8 +65,9 @@ Result<Pipe> make_pipe() {
 
 class Shim {
  public:
-  Shim(Fd order, Fd folder, Fd lock, Fd runs, Fd control)
-      : order_memory_(std::move(order)),
+  Shim(AccountRule accounts, Fd order, Fd folder, Fd lock, Fd runs, Fd control)
+      : accounts_(std::move(accounts)),
+        order_memory_(std::move(order)),
         folder_(std::move(folder)),
         lock_(std::move(lock)),
         runs_(std::move(runs)),
@@ -109,28 +110,30 @@ class Shim {
     const auto no_resources = [](const Error& error) {
       return NotBegun{Result_::NO_RESOURCES, error.detail};
     };
-    auto account = find_run_account(order_.account());
-    if (!account) return NotBegun{Result_::NO_ACCOUNT, account.error().detail};
     Command command;
+    command.id = RunId::from_raw(order_.id())->hex();
     command.arguments = {order_.arguments().begin(), order_.arguments().end()};
-    command.environment =
-        run_environment(*account, RunId::from_raw(order_.id())->hex(),
-                        {order_.environment().begin(), order_.environment().end()});
+    command.environment = {order_.environment().begin(), order_.environment().end()};
     command.folder = order_.folder();
-    command.account = *account;
+    command.account = order_.account();
+    command.accounts = accounts_;
     command.umask = static_cast<mode_t>(order_.umask());
     command.limits = order_.limits();
     Fd script;
     if (order_.is_script()) {
       const auto shebang = parse_shebang(order_.script());
-      if (!shebang) return NotBegun{Result_::BAD_SCRIPT, shebang.error().detail};
       auto sealed = seal_bytes(order_.script(), "script");
       if (!sealed) return no_resources(sealed.error());
       script = std::move(*sealed);
       command.script = script.get();
-      std::vector<std::string> words = {shebang->interpreter};
-      if (shebang->argument) words.push_back(*shebang->argument);
-      words.push_back("/dev/fd/3");
+      std::vector<std::string> words;
+      if (shebang) {
+        words.push_back(shebang->interpreter);
+        if (shebang->argument) words.push_back(*shebang->argument);
+        words.push_back("/dev/fd/3");
+      } else {
+        command.fault = NotBegun{Result_::BAD_SCRIPT, shebang.error().detail};
+      }
       command.arguments.insert(command.arguments.begin(), words.begin(), words.end());
     }
     Fd in;
@@ -150,13 +153,13 @@ class Shim {
     command.err = err->write.get();
     if (Status watched = watch_signals(); !watched) return no_resources(watched.error());
     if (const auto parent = own_cgroup_folder()) {
-      cgroup_ = RunCgroup::make(*parent, run_cgroup_name(RunId::from_raw(order_.id())->hex()));
+      cgroup_ = RunCgroup::make(*parent, run_cgroup_name(command.id));
     }
     if (cgroup_) command.cgroup_procs = cgroup_->procs();
 
     result_.set_begun_unix_ms(unix_ms());
     began_ = Clock::now();
-    const auto begun = begin_command(command);
+    const auto begun = begin_command(command, {signals_.get(), control_.get(), next_alarm()});
     if (const auto* failed = std::get_if<NotBegun>(&begun)) return *failed;
     main_ = std::get<pid_t>(begun);
     streams_[0] = {std::move(out->read), &*out_};
@@ -220,8 +223,11 @@ class Shim {
   void take_signals() {
     signalfd_siginfo info{};
     while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
-      // Somebody ends this shim, perhaps the whole machine: then the command has to end, too.
-      if (info.ssi_signo != SIGCHLD) stop(Result_::CANCELLED);
+      // Somebody ends this shim, perhaps the whole machine: then the command has to end, too. But
+      // no operator has stopped it.
+      if (info.ssi_signo != SIGCHLD && stop(Result_::EXITED)) {
+        result_.set_told_by_signal(info.ssi_signo);
+      }
     }
     reap();
   }
@@ -275,9 +281,10 @@ class Shim {
     return found;
   }
 
-  void stop(Result_::End why) {
+  // False: it ends already, or has ended.
+  bool stop(Result_::End why) {
     reap();
-    if (stopping_ || main_ended_) return;
+    if (stopping_ || main_ended_) return false;
     stopping_ = true;
     result_.set_end(why);
     for (const ProcessFacts& process : alive()) {
@@ -285,6 +292,7 @@ class Shim {
       send_signal(process, SIGCONT);  // one that is stopped cannot hear it
     }
     kill_at_ = Clock::now() + milliseconds(order_.grace_ms());
+    return true;
   }
 
   void kill_all() {
@@ -346,6 +354,7 @@ class Shim {
     return done;
   }
 
+  AccountRule accounts_;
   Fd order_memory_;
   Fd folder_;
   Fd lock_;  // goes free when this process ends
@@ -405,10 +414,11 @@ Status become_owner() {
 
 }  // namespace
 
-Status run_shim() {
+Status run_shim(const AccountRule& accounts) {
   if (Status checked = check_descriptors(); !checked) return checked;
   if (Status became = become_owner(); !became) return became;
-  return Shim(Fd(kShimOrder), Fd(kShimFolder), Fd(kShimLock), Fd(kShimRuns), Fd(kShimControl))
+  return Shim(accounts, Fd(kShimOrder), Fd(kShimFolder), Fd(kShimLock), Fd(kShimRuns),
+              Fd(kShimControl))
       .run();
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "core/base/result.h"
+#include "io/run/run_account.h"
 
 namespace p2p {
 
@@ -21,6 +22,6 @@ inline constexpr int kShimDescriptors = 5;
 
 // The shim, until the run has its result. Only a failure to write that result is an error; the lock
 // goes free without one, and the run counts as lost.
-Status run_shim();
+Status run_shim(const AccountRule& accounts);
 
 }  // namespace p2p

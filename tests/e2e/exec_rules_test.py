@@ -7,7 +7,7 @@ import json
 import os
 import signal
 
-from cluster import ClusterTest, main, wait_until
+from cluster import EXEC_ANY, ClusterTest, main, wait_until
 
 
 class Rules(ClusterTest):
@@ -20,7 +20,7 @@ class Rules(ClusterTest):
         super().setUpClass()
         token = cls.cluster.token("--uses", cls.count)
         for number in range(1, cls.count + 1):
-            cls.cluster.add_node(f"n{number}", token, run_args=("--exec", "any"),
+            cls.cluster.add_node(f"n{number}", token, run_args=EXEC_ANY,
                                  join_args=("--label", f"rack=r{(number - 1) // 2}")).launch()
         for node in cls.cluster.nodes.values():
             node.wait_ready()

@@ -6,7 +6,7 @@ import json
 import pathlib
 import textwrap
 
-from cluster import ClusterTest, main, wait_until
+from cluster import EXEC_ANY, EXEC_OWN, ClusterTest, main, wait_until
 
 
 class Exec(ClusterTest):
@@ -19,7 +19,7 @@ class Exec(ClusterTest):
         super().setUpClass()
         token = cls.cluster.token("--uses", 3)
         for number, role in ((1, "web"), (2, "web"), (3, "db")):
-            cls.cluster.add_node(f"n{number}", token, run_args=("--exec", "any"),
+            cls.cluster.add_node(f"n{number}", token, run_args=EXEC_ANY,
                                  join_args=("--label", f"role={role}")).launch()
         for node in cls.cluster.nodes.values():
             node.wait_ready()
@@ -325,12 +325,14 @@ class Exec(ClusterTest):
 class Veto(ClusterTest):
     """What a node's owner has not allowed does not run, and the refusal names the switch."""
 
-    nodes = ("scripts",)
+    nodes = ()
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        token = cls.cluster.token()
+        token = cls.cluster.token("--uses", 3)
+        cls.cluster.add_node("scripts", token, run_args=EXEC_OWN).start()
+        cls.cluster.add_node("strict", token).start()
         cls.cluster.add_node("off", token, run_args=("--exec", "off")).start()
         cls.cluster.ctl_ok("account", "set", "me", "--user", getpass.getuser())
 
@@ -356,6 +358,38 @@ class Veto(ClusterTest):
         run = self.cluster.ctl("exec", "--to", "off", "--as", "me", "--", "true")
         self.assertEqual(2, run.code, run)
         self.assertIn("--exec", self.run_of("off")["detail"])
+
+    def test_no_run_is_root_unless_the_owner_says_so(self):
+        if getpass.getuser() != "root":
+            self.skipTest("only root's nodes can run anything as root")
+        file = self.cluster.folder / "root.sh"
+        file.write_text("#!/bin/sh\nid -un\n")
+        self.cluster.ctl_ok("script", "put", file, "--name", "root")
+        run = self.cluster.ctl("script", "run", "root", "--to", "strict", "--as", "me")
+        self.assertEqual(2, run.code, run)
+        self.assertEqual("rejected", self.run_of("strict")["state"])
+        self.assertIn("--exec-accounts", self.run_of("strict")["detail"])
+        run = self.cluster.ctl("script", "run", "root", "--to", "strict")
+        self.assertEqual(0, run.code, run)
+
+    def test_off_still_ends_what_was_begun_before(self):
+        file = self.cluster.folder / "long.sh"
+        file.write_text("#!/bin/sh\necho up; exec sleep 1000\n")
+        self.cluster.ctl_ok("script", "put", file, "--name", "long")
+        node = self.cluster.nodes["scripts"]
+        self.cluster.ctl_ok("script", "run", "long", "--to", "scripts", "--detach")
+        job = self.cluster.newest_job()["id"]
+        wait_until(lambda: self.run_of("scripts")["state"] == "running")
+        node.stop()
+        before, node.extra = node.extra, ("--exec", "off")
+        try:
+            node.start()
+            self.cluster.ctl_ok("job", "cancel", job)
+            wait_until(lambda: self.run_of("scripts")["state"] == "cancelled")
+        finally:
+            node.stop()
+            node.extra = before
+            node.start()
 
     def test_without_an_account_it_is_the_one_of_the_owner(self):
         file = self.cluster.folder / "who.sh"

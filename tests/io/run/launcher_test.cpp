@@ -357,6 +357,22 @@ TEST_CASE("Files of runs are for the agent's group where root lacks CAP_FSETID, 
   CHECK(facts.st_gid == 12345);
 }
 
+TEST_CASE("A folder of runs is in use while it holds any, or has a launcher", "[io][run]") {
+  RunNode node;
+  const RunId id = node.begin(node.command({"sleep", "1000"}));
+  node.stop_launcher();
+  CHECK(is_runs_folder_in_use(node.folders.path()));
+  node.start_launcher();
+  REQUIRE(node.launcher->cancel(id));
+  node.await(id);
+  REQUIRE(node.launcher->remove(id));
+  CHECK(is_runs_folder_in_use(node.folders.path()));
+  node.stop_launcher();
+  CHECK_FALSE(is_runs_folder_in_use(node.folders.path()));
+  CHECK_FALSE(is_runs_folder_in_use(node / "none"));
+  node.start_launcher();
+}
+
 TEST_CASE("Folders that no shim was given are cleared away", "[io][run]") {
   RunNode node;
   node.stop_launcher();

@@ -61,8 +61,11 @@ inline bool runs(pid_t pid) {
 
 class RunNode {
  public:
-  explicit RunNode(ExecPolicy policy = ExecPolicy::any, std::string runs = "")
-      : runs_folder_(runs.empty() ? folder_ / "runs" : std::move(runs)),
+  // Runs may have any of `accounts`; none named: as without --exec-accounts.
+  explicit RunNode(ExecPolicy policy = ExecPolicy::any, std::string runs = "",
+                   std::vector<std::string> accounts = {})
+      : accounts_(std::move(accounts)),
+        runs_folder_(runs.empty() ? folder_ / "runs" : std::move(runs)),
         policy_(policy),
         folders(runs_folder_) {
     // Commands run as nobody here, when this is root.
@@ -89,8 +92,12 @@ class RunNode {
     launcher_ = ::fork();
     if (launcher_ == 0) {
       ::fcntl(channel->second.get(), F_SETFD, 0);
-      ::execl(P2P_RUN_ROLES, "run_roles", "launcher", end.c_str(), runs_folder_.c_str(),
-              policy.c_str(), nullptr);
+      std::vector<std::string> words = {"run_roles", "launcher", end, runs_folder_, policy};
+      words.insert(words.end(), accounts_.begin(), accounts_.end());
+      std::vector<char*> pointers;
+      for (std::string& word : words) pointers.push_back(word.data());
+      pointers.push_back(nullptr);
+      ::execv(P2P_RUN_ROLES, pointers.data());
       ::_exit(127);
     }
     REQUIRE(launcher_ > 0);
@@ -159,6 +166,7 @@ class RunNode {
 
  private:
   TempFolder folder_;
+  std::vector<std::string> accounts_;
   std::string runs_folder_;
   ExecPolicy policy_;
   pid_t launcher_ = -1;

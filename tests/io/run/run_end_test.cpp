@@ -125,16 +125,63 @@ TEST_CASE("A cancelled run that heeds TERM is not waited for", "[io][run]") {
   CHECK(result.killed() == 0);
 }
 
-TEST_CASE("A run ends with its shim when that is told to end", "[io][run]") {
+TEST_CASE("A run ends with its shim when that is told to end, and nobody has cancelled it",
+          "[io][run]") {
   RunNode node;
-  const RunId id = node.begin(node.shell("echo up; exec sleep 1000"));
+  const auto [words, how] = GENERATE(
+      table<std::string, std::string>({{"exec sleep 1000", "ended by signal 15 (TERM)"},
+                                       {"trap 'exit 5' TERM; sleep 1000 & wait", "exit code 5"}}));
+  const RunId id = node.begin(node.shell("echo up; " + words));
   REQUIRE(test::wait_for([&] { return node.output(id) == "up\n"; }));
+  REQUIRE(test::wait_for([&] { return node.folders.look(id)->begun.has_value(); }));
   const pid_t main = node.folders.look(id)->begun->pid();
   const auto facts = facts_of_processes({main});
   REQUIRE(facts.size() == 1);
   REQUIRE(::kill(facts[0].parent, SIGTERM) == 0);  // as systemd does when the machine goes down
-  CHECK(node.await(id).end() == Result_::CANCELLED);
+  const Result_ result = node.await(id);
+  CHECK(result.end() == Result_::EXITED);
+  CHECK(result.text() == how + "; ended because its node was shutting down (SIGTERM to its shim)");
+  CHECK(result.left_running() == 0);
   CHECK_FALSE(test::runs(main));
+}
+
+// An exec of it waits, as for a dead file server, for as long as this is there.
+class HeldFile {
+ public:
+  explicit HeldFile(const std::string& path) {
+    test::put_file(path, "#!/bin/sh\nexit 0\n");
+    ::chmod(path.c_str(), 0755);
+    fd_ = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    ::signal(SIGIO, SIG_IGN);
+    held_ = ::fcntl(fd_.get(), F_SETLEASE, F_WRLCK) == 0;
+  }
+  bool held() const { return held_; }
+
+ private:
+  Fd fd_;
+  bool held_ = false;
+};
+
+TEST_CASE("Timeout and cancel end a run whose program cannot even be opened", "[io][run]") {
+  RunNode node;
+  const HeldFile held(node / "held");
+  if (!held.held()) {
+    WARN("skipped: no leases on files here");
+    return;
+  }
+  const auto begun = std::chrono::steady_clock::now();
+  proto::RunOrder order = node.command({node / "held"});
+  SECTION("timeout") {
+    order.set_timeout_ms(300);
+    CHECK(node.run(order).end() == Result_::TIMED_OUT);
+  }
+  SECTION("cancel") {
+    const RunId id = node.begin(order);
+    REQUIRE(node.launcher->cancel(id));
+    CHECK(node.await(id).end() == Result_::CANCELLED);
+  }
+  // The kernel breaks the lease after 45 s.
+  CHECK(std::chrono::steady_clock::now() - begun < std::chrono::seconds(30));
 }
 
 TEST_CASE("A run whose shim is killed is lost, and its command does not go on", "[io][run]") {

@@ -144,7 +144,7 @@ TEST_CASE("A command runs as the account that was asked for", "[io][run][root]")
     WARN("skipped: only root can choose an account");
     return;
   }
-  RunNode node;
+  RunNode node(ExecPolicy::any, "", {"root", "daemon"});
   for (const char* name : {"root", "daemon"}) {
     proto::RunOrder order = node.command({"id", "-un"});
     order.set_account(name);
@@ -152,6 +152,34 @@ TEST_CASE("A command runs as the account that was asked for", "[io][run][root]")
     CHECK(node.await(id).code() == 0);
     CHECK(node.output(id) == std::string(name) + "\n");
   }
+}
+
+TEST_CASE("No run has an account that the node's owner does not allow", "[io][run]") {
+  const auto refusal = [](RunNode& node, const std::string& account) {
+    // Before anything else that is wrong with it.
+    proto::RunOrder order = node.script("no shebang");
+    order.set_account(account);
+    const Result_ result = node.run(order);
+    CHECK(result.end() == Result_::NOT_BEGUN);
+    CHECK(result.reason() == Result_::NO_ACCOUNT);
+    return result.text();
+  };
+  RunNode named(ExecPolicy::any, "", {"no-such-account"});
+  CHECK(refusal(named, "").find("(p2pd run --exec-accounts does not name it)") !=
+        std::string::npos);
+  if (!is_root()) {
+    WARN("half of it skipped: only root can choose an account");
+    return;
+  }
+  CHECK(refusal(named, "root").find("does not name it") != std::string::npos);
+  RunNode node;
+  CHECK(refusal(node, "root") ==
+        "no run may have account \"root\" on this node (it has all rights); its owner can allow it "
+        "with p2pd run --exec-accounts");
+  const RunAccount daemon = *find_run_account("daemon");
+  CHECK(permit_account({.allowed = {}, .agent = 0}, daemon));
+  CHECK_FALSE(permit_account({.allowed = {}, .agent = daemon.user}, daemon));
+  CHECK(permit_account({.allowed = {"daemon"}, .agent = daemon.user}, daemon));
 }
 
 TEST_CASE("An ordinary user's node runs commands as itself and as nobody else", "[io][run]") {
