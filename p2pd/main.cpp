@@ -95,8 +95,8 @@ void add_run(CLI::App& app, RunOptions& options) {
   options.exec_accounts_option =
       app.add_option("--exec-accounts", options.launcher.accounts,
                      "NAME,NAME...: accounts that runs may have here, and no others (default: when "
-                     "started as root every one but root and p2pd's own); nothing that comes over "
-                     "the network changes it")
+                     "started as root every one but p2pd's own, root among them); nothing that "
+                     "comes over the network changes it")
           ->delimiter(',');
   app.add_option("--config", options.config,
                  "YAML file with listen, root, share, advertise, user, exec, exec_account, "

@@ -31,7 +31,7 @@ struct AccountRule {
 };
 
 // denied: the rule does not name it, and says how it would. Without names that is, where this is
-// root, every account but root and the agent's own, elsewhere every one.
+// root, every account but the agent's own, elsewhere every one.
 Status permit_account(const AccountRule& rule, const RunAccount& account);
 
 // The calling process becomes it for good, with no right of root's unless it is root: groups, group

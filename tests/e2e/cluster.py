@@ -7,7 +7,6 @@ deadline, which $P2P_SLOWNESS (a factor, for sanitizers) stretches.
 
 import collections
 import contextlib
-import getpass
 import hashlib
 import json
 import os
@@ -26,9 +25,7 @@ TRACKER = BUILD / "tracker" / "p2p-tracker"
 AGENT = BUILD / "p2pd" / "p2pd"
 CTL = BUILD / "tools" / "p2pctl" / "p2pctl"
 MiB = 1 << 20
-# For p2pd run: runs may have our own account, which is root's on most machines that test.
-EXEC_OWN = ("--exec-accounts", f"nobody,{getpass.getuser()}")
-EXEC_ANY = ("--exec", "any", *EXEC_OWN)
+EXEC_ANY = ("--exec", "any")  # for p2pd run
 
 
 class Run(collections.namedtuple("Run", "code out err")):

@@ -6,7 +6,7 @@ import json
 import pathlib
 import textwrap
 
-from cluster import EXEC_ANY, EXEC_OWN, ClusterTest, main, wait_until
+from cluster import EXEC_ANY, ClusterTest, main, wait_until
 
 
 class Exec(ClusterTest):
@@ -331,8 +331,8 @@ class Veto(ClusterTest):
     def setUpClass(cls):
         super().setUpClass()
         token = cls.cluster.token("--uses", 3)
-        cls.cluster.add_node("scripts", token, run_args=EXEC_OWN).start()
-        cls.cluster.add_node("strict", token).start()
+        cls.cluster.add_node("scripts", token).start()
+        cls.cluster.add_node("strict", token, run_args=("--exec-accounts", "nobody")).start()
         cls.cluster.add_node("off", token, run_args=("--exec", "off")).start()
         cls.cluster.ctl_ok("account", "set", "me", "--user", getpass.getuser())
 
@@ -359,7 +359,7 @@ class Veto(ClusterTest):
         self.assertEqual(2, run.code, run)
         self.assertIn("--exec", self.run_of("off")["detail"])
 
-    def test_no_run_is_root_unless_the_owner_says_so(self):
+    def test_no_run_has_an_account_that_the_owner_has_left_out(self):
         if getpass.getuser() != "root":
             self.skipTest("only root's nodes can run anything as root")
         file = self.cluster.folder / "root.sh"
