@@ -5,10 +5,11 @@
 // queued: the tracker has not told the node yet · offered: told, no answer yet · accepted: the node
 // has it in its own durable ledger · running: the command has begun · exited: it ended by itself,
 // with an exit code or by a signal. Instead of exited: rejected: the node would not or could not
-// begin it, nothing ran · undeliverable: the node is not in the cluster any more · expired: the
-// node was not reached in time · timed_out: it ran too long, and nothing of it is left · cancelled:
-// an operator stopped it, and nothing of it is left · lost: the node cannot say what became of it;
-// it may have run, it never runs again under this id · skipped: its job had stopped before.
+// begin it, nothing ran · undeliverable: the node is not in the cluster any more, or the tracker
+// has lost the order · expired: the node was not reached in time · timed_out: it ran too long, and
+// nothing of it is left · cancelled: an operator stopped it, and nothing of it is left · lost: the
+// node cannot or does not say what became of it; it may have run, it never runs again under this id
+// · skipped: its job had stopped before.
 #pragma once
 
 #include <array>
