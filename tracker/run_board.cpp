@@ -59,6 +59,7 @@ Status RunBoard::load(StateStore& store, WallTime now) {
   for (const auto& [job, bytes] : logs_) logs_bytes_ += bytes;
   // Reading takes as long as there is to read.
   const WallTime loaded = now + (monotonic_now() - began);
+  started_ = loaded;
   patient_until_ = loaded + limits_.patience;
   for (auto& [id, entry] : jobs_) {
     if (!entry.finished()) entry.job->on_start(loaded, patient_until_);

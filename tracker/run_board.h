@@ -301,6 +301,7 @@ class RunBoard {
   const RunBoardLimits limits_;
   Made made_;
   StateStore* store_ = nullptr;  // set by load()
+  WallTime started_{};
   WallTime patient_until_{};
   std::map<JobId, BoardExec> jobs_;
   mutable std::optional<std::pair<JobId, BoardExec>> recalled_;  // the last one read again

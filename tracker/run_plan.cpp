@@ -418,6 +418,9 @@ void RunBoard::store_made(std::shared_ptr<Plan> plan, Done done) {
       entry.job->on_node_online(run.node, now);
     } else if (node->online) {
       entry.job->on_node_coming(run.node, now);
+    } else if (node->last_seen != WallTime{} ||
+               from_unix_seconds(node->record.enrolled_unix()) >= started_) {
+      entry.job->on_node_seen(run.node);
     }
   }
   // Whose turn it is now is stored as offered at once, and sent when that is done.

@@ -11,7 +11,7 @@ namespace p2p {
 // Pure: time is an argument and never goes backwards.
 class WordsOfNodes {
  public:
-  static constexpr int kInAMinute = 5;
+  static constexpr int kInAMinute = 60;
 
   // Counts it, too.
   bool allows(NodeId node, Time now) {

@@ -73,7 +73,7 @@ ExecJob::ExecJob(std::vector<RunStatus> runs, const ExecRules& rules, const Roll
       rules_(rules),
       rollout_(rules.rollout, phases_of(runs_), memory),
       cancelled_(cancelled),
-      presence_(runs_.size(), Presence{Where::away, now, false, now, now}),
+      presence_(runs_.size(), Presence{Where::away, now, false, false, now, now}),
       changed_at_(runs_.size(), 1),
       changes_(1) {
   index_.reserve(runs_.size());
@@ -99,6 +99,7 @@ void ExecJob::on_start(WallTime now, WallTime patient_until) {
 void ExecJob::set_where(std::size_t run, Where where, WallTime now) {
   presence_[run].where = where;
   presence_[run].since = now;
+  presence_[run].seen = true;
 }
 
 void ExecJob::on_node_coming(NodeId node, WallTime now) {
@@ -128,6 +129,10 @@ void ExecJob::on_node_offline(NodeId node, WallTime now) {
   if (!run) return;
   if (presence_[*run].where != Where::away) set_where(*run, Where::away, now);
   presence_[*run].heard = false;
+}
+
+void ExecJob::on_node_seen(NodeId node) {
+  if (const auto run = index_of(node)) presence_[*run].seen = true;
 }
 
 void ExecJob::on_node_removed(NodeId node, WallTime now) {
@@ -255,7 +260,7 @@ void ExecJob::check_begun(std::size_t run, WallTime now) {
 
 // Of one that is away: whether it has had its time.
 void ExecJob::give_up_waiting(std::size_t run, WallTime now) {
-  if (now < rules_.patient_until) return;
+  if (is_on_its_way(run, now)) return;
   switch (rules_.offline) {
     case ExecRules::Offline::fail:
       return finish(run, RunState::expired, "offline", now);
@@ -302,7 +307,7 @@ void ExecJob::offer_parked(WallTime now) {
 // their way back, neither would mean anything when they come.
 bool ExecJob::may_have_turn(std::size_t run, WallTime now) {
   if (!rules_.rollout.limits_anything() || presence_[run].where == Where::here) return true;
-  if (now < rules_.patient_until) return false;
+  if (is_on_its_way(run, now)) return false;
   if (!awaited_ || awaited_->first != run) {
     if (presence_[run].where != Where::coming) return true;
     awaited_ = {run, now};

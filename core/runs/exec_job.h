@@ -109,6 +109,8 @@ class ExecJob {
   // It has said what it knows (on_report). Runs of which it said nothing are offered again.
   void on_node_online(NodeId node, WallTime now);
   void on_node_offline(NodeId node, WallTime now);
+  // It is away, and was not when the tracker started: nobody waits for it to come back from that.
+  void on_node_seen(NodeId node);
   // It is not in the cluster any more.
   void on_node_removed(NodeId node, WallTime now);
   // False: it changed nothing, because that state may not follow.
@@ -155,6 +157,7 @@ class ExecJob {
   struct Presence {
     Where where = Where::away;
     WallTime since{};    // of the last change between away and the others
+    bool seen = false;   // it was here since the tracker's start: its patience is for others
     bool heard = false;  // it has said something of the run since it is here
     WallTime spoke{};    // when it did last, or sent output; or since when nothing is known
     WallTime begun{};    // when it said first that it has begun, as far as this process knows
@@ -166,6 +169,9 @@ class ExecJob {
   void begin_turn(std::size_t run, WallTime now);
   void set_where(std::size_t run, Where where, WallTime now);
   void check_begun(std::size_t run, WallTime now);
+  bool is_on_its_way(std::size_t run, WallTime now) const {
+    return now < rules_.patient_until && !presence_[run].seen;
+  }
   void give_up_waiting(std::size_t run, WallTime now);
   void offer(std::size_t run, WallTime now);
   void move(std::size_t run, RunState state);

@@ -36,8 +36,10 @@ def _compile_messages():
     folder = tempfile.mkdtemp(prefix="p2pd-proto-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     files = [f"proto/{name}.proto" for name in ("content", "control", "peer", "statement")]
-    subprocess.run(["protoc", f"-I{ROOT}", f"--python_out={folder}", *files], cwd=ROOT, check=True,
-                   timeout=60)
+    # What one of ours imports is named without the folder (protobuf's CMake rule has it so).
+    for command in ([f"-I{ROOT}", f"-I{ROOT}/proto", *files], [f"-I{ROOT}/proto", "run.proto"]):
+        subprocess.run(["protoc", f"--python_out={folder}", *command], cwd=ROOT, check=True,
+                       timeout=60)
     sys.path.insert(0, folder)
 
 

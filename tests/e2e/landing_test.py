@@ -229,9 +229,11 @@ class Landing(ClusterTest):
         first, first_job = self.begin("n2")
         second_job = self.cluster.ctl_ok("push", self.name + "-2", "--to", "n2", "--path",
                                          str(self.copy_on(self.n2)), "--detach").out.strip()
-        wait_until(lambda: "waits for" in self.cluster.task(second_job, "n2").get("detail", ""),
-                   what="the second push says what it waits for")
-        self.assertIn(first_job, self.cluster.task(second_job, "n2")["detail"])
+        def waits():
+            detail = self.cluster.task(second_job, "n2").get("detail", "")
+            return detail if "waits for" in detail else None
+
+        self.assertIn(first_job, wait_until(waits, what="the second push says what it waits for"))
         self.assertEqual(0, self.cluster.finish(first).code)
         self.assertEqual(0, self.cluster.ctl("job", "watch", second_job).code)
         self.assert_copies(other, self.copy_on(self.n2))

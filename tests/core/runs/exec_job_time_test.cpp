@@ -57,6 +57,16 @@ TEST_CASE("a job without waves and window waits for nobody after a start") {
   CHECK(course.take_offered() == Runs{0});
 }
 
+TEST_CASE("after a start nobody waits for a node that was here since and has gone") {
+  ExecRules rules;
+  rules.offline = Offline::fail;
+  Course course(2, patient(rules));
+  course.job->on_node_seen(node(1));
+  course.carry_out();
+  CHECK(course.job->runs()[0].state == queued);
+  CHECK(course.job->runs()[1].state == expired);
+}
+
 TEST_CASE("targets that come back late share the window") {
   ExecRules rules = window_of(1);
   rules.offline = Offline::queue;
