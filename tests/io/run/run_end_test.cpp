@@ -140,7 +140,9 @@ TEST_CASE("A run ends with its shim when that is told to end, and nobody has can
   REQUIRE(::kill(facts[0].parent, SIGTERM) == 0);  // as systemd does when the machine goes down
   const Result_ result = node.await(id);
   CHECK(result.end() == Result_::EXITED);
-  CHECK(result.text() == how + "; ended because its node was shutting down (SIGTERM to its shim)");
+  // A child of the shell that has not begun its own program yet may need KILL.
+  CHECK(result.text().starts_with(
+      how + "; ended because its node was shutting down (SIGTERM to its shim)"));
   CHECK(result.left_running() == 0);
   CHECK_FALSE(test::runs(main));
 }
