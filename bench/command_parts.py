@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 
-from landing_cluster import Report, e2e
+from landing_cluster import Report, e2e, running_cluster
 
 LONG = 600  # seconds that one command may take
 RUN_ARGS = ("--exec", "any")
@@ -91,20 +91,8 @@ def wait_online(cluster, nodes, timeout=60):
 def real_cluster(names):
     """A cluster of real agents that run any command; nothing of it is left behind."""
     raise_descriptor_limit()
-    cluster = e2e.Cluster("bench")
-    try:
-        cluster.start()
-        token = cluster.token("--uses", len(names))
-        for name in names:
-            cluster.add_node(name, token, run_args=RUN_ARGS).launch()
-        for name in names:
-            cluster.nodes[name].wait_ready()
+    with running_cluster(*names, run_args=RUN_ARGS) as cluster:
         yield cluster
-    except BaseException:
-        cluster.show_logs(12)
-        raise
-    finally:
-        cluster.close()
 
 
 class Emulator:

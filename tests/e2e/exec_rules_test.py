@@ -103,11 +103,13 @@ class Rules(ClusterTest):
                           self.cluster.ctl_ok("job", "output", job, "--node", node).out)
 
     def test_agent_and_tracker_killed_together(self):
-        job = self.start("n[1-3]", f"echo x >> {self.work}/$P2PD_NODE; sleep 0.3; exit 4")
+        job = self.start("n[1-3]", f"echo x >> {self.work}/$P2PD_NODE; while ! test -e "
+                                   f"{self.work}/go; do sleep 0.05; done; exit 4")
         for node in ("n1", "n2", "n3"):
             wait_until(lambda node=node: self.lines(node), what=f"{node} runs it")
         self.cluster.tracker.kill()
         self.cluster.nodes["n2"].kill()
+        (self.work / "go").touch()
         self.cluster.tracker.start()
         self.cluster.nodes["n2"].start()
         told = self.finished(job)

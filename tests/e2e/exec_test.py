@@ -119,10 +119,15 @@ class Exec(ClusterTest):
         self.assertEqual([b"a\0b\xffc"], [p.read_bytes() for p in found])
 
     def test_detached_it_is_watched_later_and_its_output_is_there(self):
-        run = self.shell("n1,n2", "sleep 0.5; echo later", "--detach")
+        go = self.work / "detached"
+        run = self.shell("n1,n2", f"while ! test -e {go}; do sleep 0.05; done; echo later",
+                         "--detach")
         self.assertEqual(0, run.code, run)
         job = run.out.strip()
-        watched = self.cluster.ctl("job", "watch", job)
+        self.assertFalse(self.cluster.job(job)["finished"])
+        watch = self.cluster.start_ctl("job", "watch", job)
+        go.touch()
+        watched = self.cluster.finish(watch)
         self.assertEqual(0, watched.code, watched)
         self.assertIn("later", self.cluster.ctl_ok("job", "output", job).out)
 

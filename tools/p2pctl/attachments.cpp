@@ -6,7 +6,7 @@
 namespace p2p {
 namespace {
 
-// Whom the command is for now, as an expression that will select the same nodes later.
+// Whom the command is for now, as an expression that selects the same nodes whatever changes.
 std::optional<Failure> freeze(ApiClient& api, proto::CreateJobRequest& request) {
   proto::CreateJobRequest trial = request;
   trial.set_dry_run(true);
